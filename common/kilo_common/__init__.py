@@ -1,0 +1,1 @@
+"""The shared library: configuration, context, errors, policy, HTTP and database plumbing, the bus."""

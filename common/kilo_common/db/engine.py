@@ -1,0 +1,100 @@
+"""SQLAlchemy engines, set up so that a commit survives a power cut on each database."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from kilo_common.errors import ConfigInvalid, DriverUnavailable
+from kilo_common.settings import DatabaseSettings
+
+_EXTRAS = {"psycopg": "kilostack[postgres]", "pymysql": "kilostack[mariadb]"}
+
+
+def parse_url(settings: DatabaseSettings) -> sa.URL:
+    """The database's URL.
+
+    Raises:
+        ConfigInvalid: it is not an SQLAlchemy URL.
+    """
+    try:
+        return sa.make_url(settings.url)
+    except ArgumentError:
+        raise ConfigInvalid(
+            f"database.url: {settings.url!r} is not a database URL such as sqlite:///PATH",
+            key="database.url",
+        ) from None
+
+
+def open_engine(settings: DatabaseSettings, *, writer: bool = True) -> sa.Engine:
+    """An engine for the database. On SQLite a writer has one connection and locks at BEGIN.
+
+    Raises:
+        ConfigInvalid: the URL is wrong, or the folder of an SQLite file cannot be made.
+        DriverUnavailable: the database's Python driver is not installed.
+    """
+    url = parse_url(settings)
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url, settings, writer)
+    arguments: dict[str, Any] = {}
+    if url.get_backend_name() in ("mysql", "mariadb"):
+        arguments["isolation_level"] = "READ COMMITTED"
+    try:
+        return sa.create_engine(
+            url,
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_timeout=settings.busy_timeout,
+            **arguments,
+        )
+    except NoSuchModuleError as unknown:
+        raise ConfigInvalid(f"database.url: {unknown}", key="database.url") from None
+    except ModuleNotFoundError as missing:
+        extra = _EXTRAS.get(missing.name or "", missing.name)
+        raise DriverUnavailable(
+            f"{url.get_backend_name()} needs {missing.name}; install it with: pip install '{extra}'"
+        ) from missing
+
+
+def _open_sqlite(url: sa.URL, settings: DatabaseSettings, writer: bool) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigInvalid(
+            "database.url: SQLite needs a file (sqlite:///PATH); for throw-away data use "
+            "--ephemeral",
+            key="database.url",
+        )
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ConfigInvalid(f"{folder} cannot be made: {fault.strerror}", path=str(folder)) from None
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.QueuePool,
+        pool_size=1 if writer else settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.busy_timeout,
+        # A connection is used by one thread at a time, but not always by the same one.
+        connect_args={"check_same_thread": False, "timeout": settings.busy_timeout},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, and which kind
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "temp_store = MEMORY",
+            "cache_size = -4096",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine

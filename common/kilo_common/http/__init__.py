@@ -1,0 +1,1 @@
+"""HTTP plumbing shared by both services: one gateway around each application, and the servers."""

@@ -1,0 +1,97 @@
+"""Who is the caller? One strategy per process answers, for HTTP requests and WebSocket messages.
+
+A strategy sees header names in lower case. It never trusts identity headers unless it is `none`.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from kilo_common.errors import ConfigInvalid, InvalidInput
+from kilo_common.registry import Driver, DriverTable
+from kilo_common.settings import AuthSettings
+
+PROJECT_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a strategy found out about the caller."""
+
+    project_id: str
+    user_id: str
+    roles: tuple[str, ...]
+
+
+class AuthStrategy(Protocol):
+    """Turns the headers of a request into an identity."""
+
+    challenge: str
+    """The value of `WWW-Authenticate` on a 401; empty where there is none to offer."""
+
+    def authenticate(self, headers: Mapping[str, str]) -> Identity:
+        """The caller's identity.
+
+        Raises:
+            Unauthenticated: the credentials are missing, wrong or expired.
+            InvalidInput: an identity header is malformed.
+        """
+        ...
+
+
+class NoAuth:
+    """Lets everybody in as whoever they say they are. For one machine and one person."""
+
+    challenge = ""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._settings = settings
+
+    def authenticate(self, headers: Mapping[str, str]) -> Identity:
+        project = headers.get("x-project-id", "").strip() or self._settings.default_project
+        if len(project) > PROJECT_LENGTH:
+            raise InvalidInput(
+                f"X-Project-Id is longer than {PROJECT_LENGTH} characters", limit=PROJECT_LENGTH
+            )
+        named = tuple(role.strip().lower() for role in headers.get("x-roles", "").split(","))
+        roles = tuple(role for role in named if role) or self._settings.default_roles
+        return Identity(project, headers.get("x-user-id") or "anonymous", roles)
+
+
+STRATEGIES = DriverTable(
+    "auth strategy", {"none": Driver("kilo_common.http.auth:NoAuth")}, group="kilostack.auth"
+)
+
+
+def open_strategy(settings: AuthSettings) -> AuthStrategy:
+    """The strategy the configuration names."""
+    strategy: AuthStrategy = STRATEGIES.load(settings.strategy)(settings)
+    return strategy
+
+
+def check_bind(settings: AuthSettings, host: str) -> None:
+    """Refuse to offer an unauthenticated service to other machines.
+
+    Raises:
+        ConfigInvalid: `none` on an address that is not loopback, and not forced.
+    """
+    if settings.strategy != "none" or settings.allow_insecure_bind or is_loopback(host):
+        return
+    raise ConfigInvalid(
+        f"auth.strategy is 'none', and {host} can be reached by other machines: anybody could "
+        "read and delete everything. Listen on 127.0.0.1, choose another strategy, or set "
+        "auth.allow_insecure_bind = true if you mean it.",
+        key="auth.strategy",
+        host=host,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost counts as no."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -458,7 +458,7 @@ class MessageStoreContract:
             return taken
 
         with ThreadPoolExecutor(8) as consumers:
-            taken = sum(consumers.map(consume, range(8)), start=[])
+            taken = [each for found in consumers.map(consume, range(8)) for each in found]
         # A claim that found its candidates in other hands may end early; what is left is free.
         taken += consume(99)
         assert sorted(taken, key=int) == [str(number) for number in range(200)]

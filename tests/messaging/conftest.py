@@ -1,5 +1,7 @@
 """The service in process, over a store in memory or on SQLite."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,3 +76,17 @@ def make_client() -> Callable[[MessagingApi], Client]:
 @pytest.fixture
 def http(sql_api: MessagingApi, make_client: Callable[[MessagingApi], Client]) -> Client:
     return make_client(sql_api)
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    """Wait until something that happens on another thread has happened; fail after a while."""
+
+    def wait(happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        pause = threading.Event()
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen"
+            pause.wait(0.005)
+
+    return wait

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is a 4xx in the API's own shape, and never a fault of ours."""
+"""Whatever a client sends: a 4xx in the API's own shape, and never a fault of ours."""
 
 import io
 import json

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from contracts.message_store import MessageStoreContract
 
+from contracts.message_store import MessageStoreContract
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
@@ -27,8 +27,8 @@ def opened(url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
 
 class TestMemoryStore(MessageStoreContract):
     @pytest.fixture
-    def stores(self) -> Iterator[Stores]:
-        yield open_memory_store()
+    def stores(self) -> Stores:
+        return open_memory_store()
 
 
 class TestSqliteStore(MessageStoreContract):

@@ -122,10 +122,12 @@ class _Pump:
             self._outbox.put(greeting)
             while self._read(answer):
                 pass
+            self._outbox.end()
+            self._linger()
         finally:
             self._outbox.end()
             writer.join(GRACE)
-            self._shut()
+            self._shut(socket.SHUT_RDWR)
 
     def deliver(self, frame: bytes) -> None:
         """Push a frame of JSON; from any greenlet, and without waiting."""
@@ -222,7 +224,7 @@ class _Pump:
                 self._protocol.fail(code, reason)
             last = b"".join(self._protocol.data_to_send())
             self._outbox.end(last, drop=code == TOO_SLOW)
-        timer = threading.Timer(GRACE, self._shut)
+        timer = threading.Timer(GRACE, self._shut, (socket.SHUT_RDWR,))
         timer.daemon = True
         timer.start()
 
@@ -232,11 +234,25 @@ class _Pump:
                 self._socket.sendall(data)
         except OSError:
             self._outbox.end(drop=True)
-        self._shut()
+        self._shut(socket.SHUT_WR)
 
-    def _shut(self) -> None:
+    def _linger(self) -> None:
+        """Drop what the client still sends, for a moment.
+
+        To close a socket with unread input resets the connection, and the client would never see
+        why it was closed.
+        """
+        deadline = self._clock.monotonic() + GRACE
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.settimeout(GRACE)
+            while self._socket.recv(CHUNK) and self._clock.monotonic() < deadline:
+                pass
+        except OSError:
+            return  # gone, or silent: either way nobody waits any more
+
+    def _shut(self, how: int) -> None:
+        try:
+            self._socket.shutdown(how)
         except OSError:
             return  # it is shut already
 

@@ -1,6 +1,6 @@
 """Reading messages in order: what is due is made ready first, then one stretch of index is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,44 +12,52 @@ from kilo_messaging.storage.sql.tables import messages
 DUE_BATCH = 500
 _c = messages.c
 
-_ANY_DUE = (
-    sa.select(_c.seq)
-    .where(
+
+def _due(state: State) -> sa.Select[Any]:
+    """Messages that waited in `state` and need not any more.
+
+    The state is written into the statement: a partial index is used only where the database can
+    see that the condition holds, and it cannot look into a parameter.
+    """
+    return sa.select(_c.seq).where(
         _c.topic_id == sa.bindparam("topic"),
-        _c.state == sa.bindparam("state"),
+        _c.state == sa.literal_column(str(int(state))),
         _c.visible_at <= sa.bindparam("now"),
     )
-    .limit(1)
-)
-_DUE = _ANY_DUE.limit(DUE_BATCH).with_for_update(skip_locked=True)
-_READY = (
+
+
+DUE: Mapping[State, sa.Select[Any]] = {
+    state: _due(state).limit(DUE_BATCH).with_for_update(skip_locked=True)
+    for state in (State.CLAIMED, State.DELAYED)
+}
+ANY_DUE: Mapping[State, sa.Select[Any]] = {
+    state: _due(state).limit(1) for state in (State.CLAIMED, State.DELAYED)
+}
+READY = (
     sa.select(messages)
     .where(
         _c.topic_id == sa.bindparam("topic"),
-        _c.state == int(State.READY),
+        _c.state == sa.literal_column(str(int(State.READY))),
         _c.expires_at > sa.bindparam("now"),
     )
     .order_by(_c.seq)
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_WAITING = (State.CLAIMED, State.DELAYED)
 
 
 def any_due(connection: sa.Connection, topic_id: int, now: datetime) -> bool:
     """Whether a claim or a delay of the topic has ended and nobody has noted it yet."""
+    parameters = {"topic": topic_id, "now": now}
     return any(
-        connection.execute(_ANY_DUE, {"topic": topic_id, "state": int(state), "now": now}).first()
-        is not None
-        for state in _WAITING
+        connection.execute(query, parameters).first() is not None for query in ANY_DUE.values()
     )
 
 
 def make_due_ready(connection: sa.Connection, topic_id: int, now: datetime) -> None:
     """Note which claims and delays have ended, at most a batch of each."""
-    for state in _WAITING:
-        parameters = {"topic": topic_id, "state": int(state), "now": now}
-        due = connection.execute(_DUE, parameters).scalars().all()
+    for query in DUE.values():
+        due = connection.execute(query, {"topic": topic_id, "now": now}).scalars().all()
         if due:
             connection.execute(
                 messages.update()
@@ -62,5 +70,5 @@ def take_ready(
     connection: sa.Connection, topic_id: int, limit: int, now: datetime
 ) -> Sequence[Any]:
     """The oldest ready rows, locked until the transaction ends; rows others hold are skipped."""
-    found = connection.execute(_READY, {"topic": topic_id, "now": now, "limit": limit})
+    found = connection.execute(READY, {"topic": topic_id, "now": now, "limit": limit})
     return found.all()

@@ -1,0 +1,40 @@
+"""Runs the service in a process: `python serve.py FOLDER`; prints its port when ready."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sys  # noqa: E402 - gevent patches before anything else is imported
+
+import gevent  # noqa: E402
+from gevent.threadpool import ThreadPoolExecutor  # noqa: E402
+
+from kilo_common.db.migrate import upgrade  # noqa: E402
+from kilo_common.http.server import HttpServer  # noqa: E402
+from kilo_common.lifecycle import ServiceGroup  # noqa: E402
+from kilo_common.settings import DatabaseSettings, HttpSettings  # noqa: E402
+from kilo_common.testing.runtime import make_runtime  # noqa: E402
+from kilo_messaging import wiring  # noqa: E402
+from kilo_messaging.config import MessagingSettings, WebSocketSettings  # noqa: E402
+
+
+def main(folder: str) -> None:
+    settings = MessagingSettings(
+        http=HttpSettings(cors_origins=("https://friend.test",)),
+        database=DatabaseSettings(url=f"sqlite:///{folder}/messaging.db"),
+        websocket=WebSocketSettings(
+            ping_interval=0.2, idle_limit=0.6, send_queue_bytes=65536, max_subscriptions=2
+        ),
+    )
+    runtime = make_runtime(ThreadPoolExecutor(10))
+    runtime.transport.start()
+    upgrade(settings.database, wiring.SCHEMA)
+    api = wiring.build(settings, runtime)
+    ServiceGroup(api.services).start()
+    server = HttpServer(api.app, "127.0.0.1", 0, name="messaging")
+    server.start()
+    print(server.url.rpartition(":")[2], flush=True)
+    gevent.wait()
+
+
+main(sys.argv[1])

@@ -16,11 +16,12 @@ _c = messages.c
 def _due(state: State) -> sa.Select[Any]:
     """Messages that waited in `state` and need not any more.
 
-    The state is written into the statement: a partial index is used only where the database can
-    see that the condition holds, and it cannot look into a parameter.
+    A partial index is used only where the database can see that its condition holds: PostgreSQL
+    concludes it from a state that is written into the statement, SQLite wants the condition itself.
     """
     return sa.select(_c.seq).where(
         _c.topic_id == sa.bindparam("topic"),
+        _c.state > sa.literal_column("0"),
         _c.state == sa.literal_column(str(int(state))),
         _c.visible_at <= sa.bindparam("now"),
     )

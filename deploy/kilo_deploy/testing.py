@@ -42,7 +42,6 @@ class KilostackProcess:
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "kilo_deploy.entry", *arguments],
             env={**os.environ, "COLUMNS": "200", **(environ or {})},
-            cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -34,7 +34,6 @@ class KilostackProcess:
         self,
         arguments: Sequence[str],
         environ: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
     ) -> None:
         """Start `kilostack ARGUMENTS` with `environ` added to the environment."""
         self.output: list[str] = []

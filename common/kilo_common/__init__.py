@@ -1,1 +1,1 @@
-"""The shared library: configuration, context, errors, policy, HTTP and database plumbing, the bus."""
+"""The shared library: configuration, context, errors, policy, HTTP, database, the bus."""

@@ -44,5 +44,5 @@ class ServiceGroup:
             service = self._started.pop()
             try:
                 service.stop(max(0.0, deadline - time.monotonic()))
-            except Exception:  # noqa: BLE001 - a loop edge: the others must be stopped all the same
+            except Exception:
                 log.exception("stopping %r failed", service)

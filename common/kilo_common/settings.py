@@ -7,7 +7,7 @@ from msgspec import Meta
 from kilo_common.config import Section
 
 
-class LogSettings(Section):
+class LogSettings(Section, frozen=True):
     """What is logged, and in which form."""
 
     level: Annotated[
@@ -19,7 +19,7 @@ class LogSettings(Section):
     ] = "console"
 
 
-class BusSettings(Section):
+class BusSettings(Section, frozen=True):
     """The bus that joins the services: RPC and notifications."""
 
     url: Annotated[
@@ -37,7 +37,7 @@ class BusSettings(Section):
     ] = "notifications"
 
 
-class AuthSettings(Section):
+class AuthSettings(Section, frozen=True):
     """How a caller is identified."""
 
     strategy: Annotated[
@@ -62,7 +62,7 @@ class AuthSettings(Section):
     ] = False
 
 
-class HttpSettings(Section):
+class HttpSettings(Section, frozen=True):
     """One HTTP listener."""
 
     host: Annotated[str, Meta(description="The address to listen on.", min_length=1)] = "127.0.0.1"
@@ -80,7 +80,7 @@ class HttpSettings(Section):
     ] = ()
 
 
-class DatabaseSettings(Section):
+class DatabaseSettings(Section, frozen=True):
     """One database."""
 
     url: Annotated[

@@ -83,7 +83,8 @@ class Transport(ABC):
     ) -> None:
         """Hand `body` to the broker and return once it has it.
 
-        A message for a queue waits there if nobody consumes. `ttl` is in seconds.
+        A message for a queue waits there if nobody consumes; unless it is `mandatory`, the queue
+        is made when there is none. `ttl` is in seconds.
 
         Raises:
             NoRoute: `mandatory`, and there is no such queue (drivers with MANDATORY).

@@ -51,7 +51,7 @@ class DeliveryWorkers:
                 return
             try:
                 self._handle(delivery)
-            except Exception:  # noqa: BLE001 - a thread's edge: the message must not be lost
+            except Exception:
                 log.exception("a message on the bus could not be handled; it will come again")
                 time.sleep(0.1)  # not a busy loop while whatever failed keeps failing
                 delivery.requeue()

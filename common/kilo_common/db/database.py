@@ -184,9 +184,7 @@ class _GroupCommit:
         return outcomes
 
 
-def _in_savepoint(
-    connection: sa.Connection, work: Work[Any]
-) -> tuple[Any, BaseException | None]:
+def _in_savepoint(connection: sa.Connection, work: Work[Any]) -> tuple[Any, BaseException | None]:
     try:
         with connection.begin_nested():
             return work(connection), None

@@ -70,7 +70,9 @@ def _open_sqlite(url: sa.URL, settings: DatabaseSettings, writer: bool) -> sa.En
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise ConfigInvalid(f"{folder} cannot be made: {fault.strerror}", path=str(folder)) from None
+        raise ConfigInvalid(
+            f"{folder} cannot be made: {fault.strerror}", path=str(folder)
+        ) from None
     engine = sa.create_engine(
         url,
         poolclass=sa.QueuePool,

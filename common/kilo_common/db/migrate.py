@@ -10,8 +10,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from kilo_common.db.engine import open_engine
 from kilo_common.db.database import DatabaseUnavailable
+from kilo_common.db.engine import open_engine
 from kilo_common.errors import ConfigInvalid
 from kilo_common.settings import DatabaseSettings
 
@@ -29,7 +29,7 @@ class Schema:
     """Where a service's migrations are."""
 
     package: str
-    """The package with `env.py` and `versions/NNNN_what.py`, such as `kilo_catalog.db.migrations`."""
+    """The package with `env.py` and `versions/NNNN_what.py`: `kilo_catalog.db.migrations`."""
     version_table: str
 
     @property

@@ -17,8 +17,8 @@ class Timestamp(sa.TypeDecorator[datetime]):
     impl = sa.BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
+    def process_bind_param(self, value: datetime | None, _dialect: Any) -> int | None:
         return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
 
-    def process_result_value(self, value: Any | None, dialect: Any) -> datetime | None:
+    def process_result_value(self, value: Any | None, _dialect: Any) -> datetime | None:
         return None if value is None else _EPOCH + timedelta(microseconds=int(value))

@@ -70,13 +70,13 @@ class Gateway:
         except StopIteration:
             exchange.close()
             raise  # gunicorn's signal that the socket was taken over by a WebSocket
-        except Exception:  # noqa: BLE001 - the edge of a request: the client gets a 500, we the traceback
+        except Exception:
             log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            error = Failure(
+            failure = Failure(
                 "Something went wrong on our side. The log has it under this request id.",
                 request_id=exchange.context.request_id,
             )
-            return exchange.watch(self._fail(exchange, error))
+            return exchange.watch(self._fail(exchange, failure))
 
     def _answer(self, environ: Environ, exchange: "_Exchange") -> Iterable[bytes]:
         path = environ["PATH_INFO"]

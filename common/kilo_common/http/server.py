@@ -120,7 +120,10 @@ class _Handler(pywsgi.WSGIHandler):
         environ: dict[str, Any] = super().get_environ()
         given = self.wsgi_input
         self.wsgi_input = environ["wsgi.input"] = _Input(
-            given.rfile, given.content_length, socket=given.socket, chunked_input=given.chunked_input
+            given.rfile,
+            given.content_length,
+            socket=given.socket,
+            chunked_input=given.chunked_input,
         )
         self.wsgi_input.drained = self._drain_ended
         environ[TAKEOVER_KEY] = self._take_over
@@ -144,6 +147,7 @@ class _Input(pywsgi.Input):
 
     __slots__ = ("drained",)
     drained: Callable[[bool], None]
+    _chunked_input_error: bool
 
     def _discard(self) -> None:
         if self._chunked_input_error:

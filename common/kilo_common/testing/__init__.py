@@ -1,1 +1,1 @@
-"""What tests of this project, and of programs built on it, may use. Nothing here runs in service."""
+"""What tests of this project, and of programs built on it, may use. None of it runs in service."""

@@ -1,0 +1,85 @@
+"""`rabbit://` and `amqp://`: the driver as the bus sees it.
+
+URL options: `durable` (default true: work queues survive a restart of the broker) and `quorum`.
+"""
+
+import threading
+import time
+import uuid
+
+from kilo_common.bus.kombu_transport.connection import HEARTBEAT
+from kilo_common.bus.kombu_transport.consumer import KombuConsumer
+from kilo_common.bus.kombu_transport.publisher import Publisher
+from kilo_common.bus.target import Address
+from kilo_common.bus.topology import Topology
+from kilo_common.bus.transport import Capability, Consumer, Deliver, Transport
+from kilo_common.bus.url import parse
+
+
+class KombuTransport(Transport):
+    """`rabbit://` and `amqp://`: RabbitMQ, in oslo.messaging's topology."""
+
+    capabilities = frozenset(
+        {
+            Capability.DURABLE,
+            Capability.BETWEEN_PROCESSES,
+            Capability.MANDATORY,
+            Capability.EXPIRATION,
+            Capability.ORDERED,
+        }
+    )
+
+    def __init__(self, url: str) -> None:
+        self._url = parse(url, known=frozenset({"durable", "quorum"}))
+        self._topology = Topology(
+            durable=self._url.flag("durable", True), quorum=self._url.flag("quorum", False)
+        )
+        self._publisher = Publisher(self._url, self._topology)
+        self._consumers: list[KombuConsumer] = []
+        self._stopping = threading.Event()
+        self._beats: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._stopping.clear()
+        self._publisher.check()
+        self._beats = threading.Thread(target=self._beat, name="bus-heartbeat", daemon=True)
+        self._beats.start()
+
+    def stop(self, timeout: float) -> None:
+        self._stopping.set()
+        for consumer in self._consumers:
+            consumer.close()
+        deadline = time.monotonic() + timeout
+        for consumer in self._consumers:
+            consumer.join(max(0.0, deadline - time.monotonic()))
+        self._consumers.clear()
+        if self._beats is not None:
+            self._beats.join(max(0.0, deadline - time.monotonic()))
+        self._publisher.close()
+
+    def check(self) -> None:
+        self._publisher.check()
+
+    def publish(
+        self,
+        address: Address,
+        body: bytes,
+        *,
+        ttl: float | None = None,
+        mandatory: bool = False,
+        timeout: float = 30.0,
+    ) -> None:
+        self._publisher.publish(address, body, ttl=ttl, mandatory=mandatory, timeout=timeout)
+
+    def consume(
+        self, address: Address, deliver: Deliver, *, group: str = "", prefetch: int = 16
+    ) -> Consumer:
+        plan = self._topology.queue(address, group, uuid.uuid4().hex)
+        consumer = KombuConsumer(self._url, plan, deliver, prefetch)
+        consumer.start()
+        self._consumers = [each for each in self._consumers if each.alive] + [consumer]
+        return consumer
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(HEARTBEAT / 4):
+            self._publisher.beat()

@@ -1,0 +1,74 @@
+"""What an address is on an AMQP 0-9-1 broker: exchanges, queues, keys, as oslo.messaging has them.
+
+Pure values; `kombu_transport.py` declares them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kilo_common.bus.target import Address, Kind
+
+TRANSIENT_EXPIRY_MS = 1_800_000
+"""Reply and fanout queues that nobody uses are removed by the broker after half an hour."""
+
+
+@dataclass(frozen=True)
+class ExchangePlan:
+    """An exchange to declare; one without a name is the broker's default and exists already."""
+
+    name: str
+    type: str = "topic"
+    durable: bool = False
+    auto_delete: bool = False
+
+
+@dataclass(frozen=True)
+class QueuePlan:
+    """A queue to declare and bind."""
+
+    exchange: ExchangePlan
+    name: str
+    routing_key: str
+    durable: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The rules by which addresses become exchanges and queues."""
+
+    durable: bool
+    """Work queues and their exchange survive a restart of the broker."""
+    quorum: bool = False
+    """Work queues are quorum queues."""
+
+    def exchange(self, address: Address) -> ExchangePlan:
+        """The exchange that a message for `address` is published to."""
+        if address.kind is Kind.REPLY:
+            return ExchangePlan("", "direct")
+        if address.kind is Kind.FANOUT:
+            return ExchangePlan(f"{address.name}_fanout", "fanout", auto_delete=True)
+        return ExchangePlan(address.exchange, durable=self.durable)
+
+    def routing_key(self, address: Address) -> str:
+        """The key that a message for `address` is published with."""
+        return "" if address.kind is Kind.FANOUT else address.name
+
+    def queue(self, address: Address, group: str, unique: str) -> QueuePlan:
+        """The queue that a consumer of `address` reads. `unique` tells fanout queues apart."""
+        exchange = self.exchange(address)
+        transient = {"x-expires": TRANSIENT_EXPIRY_MS}
+        if address.kind is Kind.REPLY:
+            return QueuePlan(exchange, address.name, address.name, arguments=transient)
+        if address.kind is Kind.FANOUT:
+            name = f"{address.name}_fanout_{unique}"
+            return QueuePlan(exchange, name, address.name, arguments=transient)
+        quorum = {"x-queue-type": "quorum"} if self.quorum else {}
+        return QueuePlan(
+            exchange,
+            group or address.name,
+            address.name,
+            durable=self.durable or self.quorum,
+            arguments=quorum,
+        )

@@ -1,0 +1,67 @@
+# Shared by stack.sh and test.sh: virtual environments and system tools. Sourced, not run.
+
+# Compiled modules halve the start time, whatever the shell's environment says.
+unset PYTHONDONTWRITEBYTECODE
+
+kilo_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
+        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "Kilostack needs Python 3.11 or newer with its venv module; set PYTHON to one." >&2
+    return 1
+}
+
+# kilo_venv FOLDER EXTRAS: an environment with this checkout installed editable. Nothing is done
+# when the environment is newer than pyproject.toml.
+kilo_venv() {
+    local folder=$1 extras=$2 python
+    if [ -e "$folder/.installed" ] && [ ! pyproject.toml -nt "$folder/.installed" ]; then
+        return
+    fi
+    python=$(kilo_python)
+    echo "Installing Kilostack into ${folder##*/} …" >&2
+    "$python" -m venv "$folder"
+    kilo_pip "$folder" --editable ".${extras:+[$extras]}"
+    touch "$folder/.installed"
+}
+
+# kilo_clients FOLDER: today's OpenStack clients in an environment of their own.
+kilo_clients() {
+    local folder=$1
+    if [ -e "$folder/.installed" ] && [ ! tests/clients.txt -nt "$folder/.installed" ]; then
+        return
+    fi
+    echo "Installing the OpenStack clients into ${folder##*/} …" >&2
+    "$(kilo_python)" -m venv "$folder"
+    kilo_pip "$folder" --requirement tests/clients.txt
+    touch "$folder/.installed"
+}
+
+kilo_pip() {
+    local folder=$1
+    shift
+    local log="$folder/pip.log"
+    if ! "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "pip could not install what is needed; the lines above say why." >&2
+        return 1
+    fi
+}
+
+# System tools that features rest on. As root on a Debian system they are installed; otherwise the
+# stack says which feature is off and how to get it.
+kilo_system_tools() {
+    if command -v qemu-img >/dev/null || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        return 0
+    fi
+    echo "Installing qemu-utils …" >&2
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends qemu-utils; } >/dev/null 2>&1; then
+        echo "qemu-utils could not be installed: image conversion is off." >&2
+    fi
+}

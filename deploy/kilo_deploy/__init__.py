@@ -1,0 +1,1 @@
+"""The all-in-one stack, the command line, and the demo."""

@@ -1,0 +1,65 @@
+"""What `kilostack up` prints: where things are, and four commands to try."""
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kilo_deploy import clouds
+from kilo_deploy.checks import missing_tools
+from kilo_deploy.state import StackInfo
+
+
+def show(console: Console, info: StackInfo, folder: Path, seconds: float) -> None:
+    """Print the stack's URLs, its clouds.yaml entry, and what to type next."""
+    path = clouds.write(folder, info)
+    console.print(f"\n[bold green]Kilostack is ready[/] after {seconds:.2f} s\n")
+    table = Table.grid(padding=(0, 2))
+    table.add_row("catalog (Image API v2)", info.catalog_url)
+    table.add_row("messaging (Messaging API v2)", info.messaging_url)
+    table.add_row("messaging (WebSocket)", info.websocket_url)
+    table.add_row("state", str(folder))
+    console.print(table)
+    console.print(f"\n[bold]{path}[/] holds this entry:\n")
+    for line in clouds.render(info).splitlines()[2:]:
+        console.print("  " + escape(line), highlight=False)
+    console.print("\n[bold]Try it[/] in another terminal; first, once:\n")
+    _command(console, f"export OS_CLIENT_CONFIG_FILE={path} OS_CLOUD={clouds.CLOUD}")
+    for title, command in commands(info):
+        console.print(f"\n  [dim]# {title}[/]")
+        _command(console, command)
+    for tool in missing_tools():
+        console.print(
+            f"\n[yellow]{tool.name} is not installed:[/] without it there is no {tool.feature}. "
+            f"Get it with: {tool.remedy}"
+        )
+    console.print("\nCtrl-C stops it.\n")
+
+
+def commands(info: StackInfo) -> list[tuple[str, str]]:
+    """Four commands that work on a stack as it has just started, with what each does."""
+    if shutil.which("qemu-img"):
+        image = (
+            "qemu-img create -q -f qcow2 /tmp/disk.qcow2 64M && openstack image create "
+            "--file /tmp/disk.qcow2 --disk-format qcow2 --container-format bare first"
+        )
+    else:
+        image = (
+            "truncate -s 64M /tmp/disk.raw && openstack image create "
+            "--file /tmp/disk.raw --disk-format raw --container-format bare first"
+        )
+    post = 'openstack messaging message post hello \'[{"body": "world", "ttl": 300}]\''
+    watch = f"kilostack topics watch catalog.events --url {info.websocket_url}"
+    return [
+        ("create an image", image),
+        ("post a message", post),
+        ("watch a topic (create another image, and see it here)", watch),
+        ("open the docs", "kilostack docs"),
+    ]
+
+
+def _command(console: Console, command: str) -> None:
+    # Unwrapped and unstyled, so that it can be copied as it is.
+    console.print("  " + escape(command), highlight=False, soft_wrap=True)

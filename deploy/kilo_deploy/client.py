@@ -1,0 +1,64 @@
+"""A small HTTP client for the demo: JSON in and out, bytes streamed up and down."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+from kilo_common.errors import Failure
+from kilo_deploy.watch import StackUnreachable
+
+TIMEOUT = 30.0
+BLOCK = 256 * 1024
+
+
+class RequestRefused(Failure):
+    """A service answered with an error."""
+
+    code = "deploy.request_refused"
+
+
+class ApiClient:
+    """Requests to one service for one project."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._headers = dict(headers)
+
+    def json(self, method: str, path: str, body: Any = None) -> Any:
+        """Send JSON, and return the JSON of the answer, or None if it has no body.
+
+        Raises:
+            RequestRefused: the status is 400 or above.
+            StackUnreachable: no answer.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        answer = self._send(method, path, data, {"Content-Type": "application/json"})
+        text = answer.read()
+        return json.loads(text) if text else None
+
+    def upload(self, path: str, blocks: Iterable[bytes], size: int) -> None:
+        """PUT bytes, block by block. Raises as `json` does."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        self._send("PUT", path, blocks, headers).read()
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """GET bytes, block by block. Raises as `json` does."""
+        answer = self._send("GET", path, None, {})
+        while block := answer.read(BLOCK):
+            yield block
+
+    def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> HTTPResponse:
+        connection = HTTPConnection(*self._address, timeout=TIMEOUT)
+        try:
+            connection.request(method, path, body, self._headers | dict(headers))
+            answer = connection.getresponse()
+        except (OSError, HTTPException) as fault:
+            host, port = self._address
+            raise StackUnreachable(f"Nothing answers at {host}:{port}: {fault}") from None
+        if answer.status >= 400:
+            text = answer.read(2000).decode(errors="replace")
+            raise RequestRefused(f"{method} {path} answered {answer.status}: {text}")
+        return answer

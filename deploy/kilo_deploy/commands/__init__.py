@@ -1,0 +1,1 @@
+"""One module a subcommand: options in, one call into the package, words out."""

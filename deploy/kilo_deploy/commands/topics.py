@@ -1,0 +1,57 @@
+"""`kilostack topics`: look at topics from a terminal."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from kilo_deploy.commands import options
+from kilo_deploy.config import default_state_dir
+from kilo_deploy.state import find_running
+from kilo_deploy.watch import TopicWatch
+
+DEFAULT_URL = "ws://127.0.0.1:8888"
+
+
+@click.group()
+def topics() -> None:
+    """Look at topics."""
+
+
+@topics.command()
+@click.argument("name")
+@click.option("--url", help="The messaging service (ws://host:port); default: the running stack's.")
+@click.option("--project", help="The project whose topic it is; default: the stack's.")
+@click.option("--json", "as_json", is_flag=True, help="Print each message as one JSON line.")
+@options.state_dir
+def watch(
+    name: str, url: str | None, project: str | None, as_json: bool, state_dir: Path | None
+) -> None:
+    """Print what is posted on topic NAME from now on, until Ctrl-C."""
+    running = find_running(state_dir or default_state_dir(os.environ))
+    url = url or (running.websocket_url if running else DEFAULT_URL)
+    project = project or (running.project if running else "demo")
+    console = Console(highlight=not as_json, soft_wrap=True)
+    follow = TopicWatch(url, name, project)
+    if not as_json:
+        console.print(f"Watching [bold]{name}[/] of project {project} at {url}; Ctrl-C ends it.")
+    try:
+        for message in follow.messages():
+            console.print(json.dumps(message) if as_json else describe(message), markup=False)
+    except KeyboardInterrupt:
+        follow.close()
+
+
+def describe(message: Any) -> str:
+    """One line for a message; an event of the catalog is told by its type and its image."""
+    if isinstance(message, dict) and "event_type" in message:
+        payload = message.get("payload")
+        payload = payload if isinstance(payload, dict) else {}
+        facts = (
+            f"{key}={payload[key]}" for key in ("id", "name", "status", "size") if payload.get(key)
+        )
+        return f"{message.get('timestamp', '')[11:23]} {message['event_type']} " + " ".join(facts)
+    return json.dumps(message)

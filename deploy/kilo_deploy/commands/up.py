@@ -1,0 +1,50 @@
+"""`kilostack up`: the whole stack in the foreground."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from kilo_common import logs
+from kilo_deploy import banner
+from kilo_deploy.commands import options
+from kilo_deploy.config import StackSettings, shift_ports
+from kilo_deploy.processes import StopSignal, open_runtime, seconds_since_start
+from kilo_deploy.stack import Stack
+
+
+@click.command()
+@options.config_file
+@options.state_dir
+@click.option("--port-offset", type=int, default=0, help="Add this to every port.")
+@click.option(
+    "--ephemeral", is_flag=True, help="Keep state in a temporary folder that goes at the end."
+)
+def up(config_file: Path | None, state_dir: Path | None, port_offset: int, ephemeral: bool) -> None:
+    """Run the whole stack in the foreground, until Ctrl-C."""
+    temporary = Path(tempfile.mkdtemp(prefix="kilostack-")) if ephemeral else None
+    try:
+        settings = options.read_settings(config_file, temporary or state_dir)
+        _run(shift_ports(settings, port_offset))
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run(settings: StackSettings) -> None:
+    quiet = msgspec.structs.replace(settings.log, level=settings.log.level)
+    logs.setup(quiet)
+    stop = StopSignal()
+    console = Console()
+    runtime = open_runtime(settings)
+    stack = Stack(settings, runtime, os.getpid())
+    info = stack.start()
+    banner.show(console, info, Path(settings.state_dir), seconds_since_start())
+    stop.wait()
+    console.print("Stopping; requests in hand may finish (Ctrl-C again to end at once).")
+    stack.stop()
+    console.print("Stopped. State is kept in " + settings.state_dir)

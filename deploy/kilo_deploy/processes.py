@@ -1,0 +1,85 @@
+"""What every process of ours needs around its services: threads, signals, its own start time.
+
+With `entry.py` the only module here that knows gevent.
+"""
+
+import os
+import signal
+import socket
+import time
+from concurrent.futures import Executor
+from pathlib import Path
+
+import gevent
+from gevent.event import Event
+from gevent.threadpool import ThreadPoolExecutor
+from prometheus_client import CollectorRegistry
+
+from kilo_common.bus.connect import open_transport
+from kilo_common.clock import SystemClock
+from kilo_common.http.auth import check_bind, open_strategy
+from kilo_common.ids import random_id
+from kilo_common.runtime import Runtime
+from kilo_deploy.config import StackSettings
+
+NATIVE_THREADS = 24
+_STARTED = time.monotonic()
+
+
+def open_runtime(settings: StackSettings) -> Runtime:
+    """The collaborators of this process. The transport is not started yet.
+
+    Raises:
+        ConfigInvalid: a section names a driver or an address that cannot be used.
+    """
+    for listener in (settings.catalog.http, settings.messaging.http):
+        check_bind(settings.auth, listener.host)
+    return Runtime(
+        clock=SystemClock(),
+        new_id=random_id,
+        executor=native_threads(),
+        transport=open_transport(settings.bus.url),
+        auth=open_strategy(settings.auth),
+        auth_settings=settings.auth,
+        bus_settings=settings.bus,
+        metrics=CollectorRegistry(),
+        host=f"{socket.gethostname()}.{os.getpid()}",
+    )
+
+
+def native_threads() -> Executor:
+    """Real threads whose results a greenlet can wait for."""
+    executor: Executor = ThreadPoolExecutor(NATIVE_THREADS)
+    return executor
+
+
+class StopSignal:
+    """Set by SIGINT or SIGTERM; a second signal ends the process at once."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            gevent.signal_handler(number, self._received, number)
+
+    def wait(self) -> None:
+        """Return when the process is asked to stop."""
+        self._event.wait()
+
+    def set(self) -> None:
+        """Ask the process to stop."""
+        self._event.set()
+
+    def _received(self, number: int) -> None:
+        if self._event.is_set():
+            os._exit(128 + number)
+        self._event.set()
+
+
+def seconds_since_start() -> float:
+    """How long this process has run, by the kernel's own record of its start."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, IndexError, ValueError, AttributeError):
+        return time.monotonic() - _STARTED

@@ -1,0 +1,102 @@
+"""The all-in-one stack: catalog, messaging and the bus in one process."""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from kilo_catalog import wiring as catalog_wiring
+from kilo_common.db.migrate import upgrade
+from kilo_common.http.server import HttpServer
+from kilo_common.lifecycle import Service, ServiceGroup
+from kilo_common.runtime import Runtime
+from kilo_deploy.config import StackSettings, prepare_state_dir
+from kilo_deploy.state import StackInfo, StateLock
+from kilo_messaging import wiring as messaging_wiring
+
+log = logging.getLogger(__name__)
+
+
+class Stack:
+    """Everything a user needs, on one state folder. Start once, stop once."""
+
+    def __init__(self, settings: StackSettings, runtime: Runtime, pid: int) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._pid = pid
+        self._undo = ExitStack()
+        self.info: StackInfo | None = None
+
+    def start(self) -> StackInfo:
+        """Bring up the databases, the bus, the services and the listeners, in this order.
+
+        Raises:
+            KiloError: what prevents it; then nothing is left running.
+        """
+        try:
+            self.info = self._start()
+        except BaseException:
+            self._undo.close()
+            raise
+        return self.info
+
+    def stop(self) -> None:
+        """Stop all of it in the reverse order; requests in hand may finish."""
+        log.debug("stopping")
+        self._undo.close()
+
+    def _start(self) -> StackInfo:
+        settings, runtime = self._settings, self._runtime
+        folder = Path(settings.state_dir)
+        prepare_state_dir(folder)
+        lock = StateLock(folder)
+        lock.acquire()
+        self._undo.callback(lock.release)
+
+        upgrade(settings.catalog.database, catalog_wiring.SCHEMA)
+        upgrade(settings.messaging.database, messaging_wiring.SCHEMA)
+
+        runtime.transport.start()
+        self._undo.callback(runtime.transport.stop, settings.shutdown_timeout)
+        messaging = messaging_wiring.build(settings.messaging, runtime)
+        self._undo.callback(messaging.close)
+        catalog = catalog_wiring.build_api(settings.catalog, runtime)
+        self._undo.callback(catalog.close)
+
+        # The messaging service listens before the catalog has anything to announce.
+        self._run(ServiceGroup((*messaging.services, *catalog.services)))
+        messaging_server = HttpServer(
+            messaging.app,
+            settings.messaging.http.host,
+            settings.messaging.http.port,
+            name="messaging",
+        )
+        self._run(messaging_server)
+        websocket_url = messaging_server.url
+        if settings.messaging.websocket_port:
+            websocket_server = HttpServer(
+                messaging.app,
+                settings.messaging.http.host,
+                settings.messaging.websocket_port,
+                name="messaging (WebSocket)",
+            )
+            self._run(websocket_server)
+            websocket_url = websocket_server.url
+        catalog_server = HttpServer(
+            catalog.app, settings.catalog.http.host, settings.catalog.http.port, name="catalog"
+        )
+        self._run(catalog_server)
+        info = StackInfo(
+            pid=self._pid,
+            catalog_url=catalog_server.url,
+            messaging_url=messaging_server.url,
+            websocket_url=websocket_url.replace("http", "ws", 1),
+            project=settings.auth.default_project,
+        )
+        lock.announce(info)
+        return info
+
+    def _run(self, service: Service) -> None:
+        service.start()
+        stop: Callable[[float], None] = service.stop
+        self._undo.callback(stop, self._settings.shutdown_timeout)

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Installs Kilostack from this checkout and runs the all-in-one stack in the foreground.
+# Everything after the name of the script goes to `kilostack up` (--help shows the options).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+. deploy/environment.sh
+
+kilo_venv "$root/.venv" "" # only what running needs
+kilo_system_tools
+exec "$root/.venv/bin/kilostack" up "$@"

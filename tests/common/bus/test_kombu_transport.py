@@ -1,0 +1,64 @@
+"""The AMQP driver against the contract, on a real RabbitMQ, and what is its own."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from contracts.transport import Inbox, TransportContract
+from kilo_common.bus.connect import open_transport
+from kilo_common.bus.errors import BusUnavailable
+from kilo_common.bus.kombu_transport.transport import KombuTransport
+from kilo_common.bus.target import Target
+from kilo_common.bus.transport import Transport
+
+pytestmark = pytest.mark.services
+
+
+class TestKombuTransport(TransportContract):
+    @pytest.fixture
+    def let_pass(self) -> Callable[[float], None]:
+        return time.sleep  # the broker's clock is not ours to set
+
+    @pytest.fixture
+    def transport(self, rabbit_url: str) -> Iterator[Transport]:
+        transport = open_transport(rabbit_url + "?durable=false")
+        transport.start()
+        yield transport
+        transport.stop(10)
+
+
+def test_a_broker_that_is_not_there_is_said_so() -> None:
+    transport = KombuTransport("rabbit://guest:guest@127.0.0.1:1/")
+    with pytest.raises(BusUnavailable, match=r"127\.0\.0\.1:1 cannot be reached"):
+        transport.start()
+
+
+def test_publishing_gives_up_at_its_time_out() -> None:
+    transport = KombuTransport("rabbit://guest:guest@127.0.0.1:1/")
+    began = time.monotonic()
+    with pytest.raises(BusUnavailable):
+        transport.publish(Target("nowhere").topic_address, b"{}", timeout=1.0)
+    assert time.monotonic() - began < 2.0
+
+
+def test_the_second_host_serves_when_the_first_does_not(rabbit_url: str) -> None:
+    del rabbit_url
+    transport = KombuTransport("rabbit://guest:guest@127.0.0.1:1,guest:guest@127.0.0.1:5672/")
+    transport.start()
+    transport.check()
+    transport.stop(5)
+
+
+def test_a_queue_that_a_peer_made_otherwise_is_used_as_it_is(rabbit_url: str) -> None:
+    target = Target(f"kilo-mixed-{time.time_ns()}", exchange="kilo-mixed")
+    durable = open_transport(rabbit_url + "?durable=true")
+    transient = open_transport(rabbit_url + "?durable=false")
+    inbox = Inbox()
+    transient.consume(target.topic_address, inbox)
+    durable.publish(target.topic_address, b"one")
+    durable.consume(target.topic_address, inbox)
+    durable.publish(target.topic_address, b"two")
+    assert set(inbox.bodies(2)) == {b"one", b"two"}
+    durable.stop(5)
+    transient.stop(5)

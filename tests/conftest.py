@@ -1,0 +1,76 @@
+"""Fixtures for every test: real servers where they are reachable, a failure on CI where not."""
+
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+pytest.register_assert_rewrite("contracts")
+
+POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
+MARIADB = "mariadb+pymysql://root@127.0.0.1:3306"
+RABBIT = "rabbit://guest:guest@127.0.0.1:5672/"
+
+
+def require(port: int, what: str) -> None:
+    """Skip without the server on a laptop; on CI its absence is a failure."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError as fault:
+        message = f"{what} cannot be reached on 127.0.0.1:{port}: {fault}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def executor() -> Iterator[ThreadPoolExecutor]:
+    """Native threads, as a runtime has them."""
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+@pytest.fixture
+def rabbit_url() -> str:
+    """A RabbitMQ; tests use topics with names of their own."""
+    require(5672, "RabbitMQ")
+    return RABBIT
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def service_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of its own on each real database server; dropped afterwards."""
+    name = f"kilo_test_{uuid.uuid4().hex[:12]}"
+    if request.param == "postgresql":
+        require(5432, "PostgreSQL")
+        server = POSTGRES + "/postgres"
+        url = f"{POSTGRES}/{name}"
+        drop = f'DROP DATABASE "{name}" WITH (FORCE)'
+    else:
+        require(3306, "MariaDB")
+        server = MARIADB + "/mysql"
+        url = f"{MARIADB}/{name}"
+        drop = f"DROP DATABASE {name}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        yield url
+        with engine.connect() as connection:
+            connection.exec_driver_sql(drop)
+    finally:
+        engine.dispose()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of gevent's servers run only where the standard library is patched."""
+    if "gevent.monkey" in sys.modules and sys.modules["gevent.monkey"].is_module_patched("socket"):
+        return
+    for item in items:
+        if item.get_closest_marker("gevent"):
+            item.add_marker(pytest.mark.skip(reason="needs gevent: nox -s gevent"))

@@ -10,7 +10,7 @@ from kilo_common.config import Section
 from kilo_common.settings import DatabaseSettings, HttpSettings
 
 
-class StoreSettings(Section):
+class StoreSettings(Section, frozen=True):
     """One blob store."""
 
     driver: Annotated[
@@ -30,7 +30,7 @@ class StoreSettings(Section):
     description: Annotated[str, Meta(description="What `GET /v2/info/stores` says about it.")] = ""
 
 
-class UploadSettings(Section):
+class UploadSettings(Section, frozen=True):
     """How image data is taken in."""
 
     block_size: Annotated[
@@ -63,7 +63,7 @@ class UploadSettings(Section):
     ] = 15.0
 
 
-class CatalogSettings(Section):
+class CatalogSettings(Section, frozen=True):
     """The image catalog."""
 
     http: Annotated[HttpSettings, Meta(description="The Image API's listener.")] = HttpSettings(

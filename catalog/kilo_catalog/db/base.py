@@ -157,7 +157,7 @@ Work = Callable[[Transaction], T]
 
 
 class UnitOfWork(ABC):
-    """Runs work in transactions. Callers use `read` and `write`; a driver fills in the two below."""
+    """Runs work in transactions: callers use `read` and `write`, a driver fills in the rest."""
 
     def __init__(self) -> None:
         self._wake: Callable[[], None] = _ignore

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import mysql
 from kilo_common.db.types import Timestamp
 
 metadata = sa.MetaData()
-_UTF8 = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+_UTF8 = "utf8mb4"
 
 
 def text(length: int) -> sa.types.TypeEngine[str]:
@@ -67,7 +67,8 @@ images = sa.Table(
     sa.Index("ix_images_owner", "owner", "deleted", "created_at", "id"),
     sa.Index("ix_images_visibility", "visibility", "deleted", "created_at", "id"),
     sa.Index("ix_images_lease", "lease_until"),
-    **_UTF8,
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
 )
 
 image_tags = sa.Table(
@@ -76,7 +77,8 @@ image_tags = sa.Table(
     sa.Column("image_id", text(36), sa.ForeignKey("images.id"), primary_key=True),
     sa.Column("tag", text(255), primary_key=True),
     sa.Index("ix_image_tags_tag", "tag", "image_id"),
-    **_UTF8,
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
 )
 
 image_properties = sa.Table(
@@ -86,7 +88,8 @@ image_properties = sa.Table(
     sa.Column("name", text(255), primary_key=True),
     sa.Column("value", long_text(), nullable=False),
     sa.Index("ix_image_properties_name", "name", "image_id"),
-    **_UTF8,
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
 )
 
 doomed_blobs = sa.Table(
@@ -95,7 +98,8 @@ doomed_blobs = sa.Table(
     sa.Column("store", text(255), primary_key=True),
     sa.Column("key", text(255), primary_key=True),
     sa.Column("due_at", Timestamp, nullable=False, index=True),
-    **_UTF8,
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
 )
 
 outbox = sa.Table(
@@ -114,5 +118,6 @@ outbox = sa.Table(
     sa.Column("occurred_at", Timestamp, nullable=False),
     sa.Column("lease_until", Timestamp, nullable=False),
     sqlite_autoincrement=True,
-    **_UTF8,
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
 )

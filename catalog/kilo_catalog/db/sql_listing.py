@@ -67,7 +67,7 @@ def _condition(condition: Condition) -> Clause:
                 image_properties.c.value == operand,
             )
         )
-    column = images.c[condition.attribute]
+    column: sa.ColumnElement[Any] = images.c[condition.attribute]
     if condition.test is Test.IN:
         return _is_in(column, operand)
     if condition.test is Test.AT_LEAST:
@@ -79,14 +79,17 @@ def _condition(condition: Condition) -> Clause:
 
 def _is_in(column: sa.ColumnElement[Any], operand: Sequence[Any]) -> Clause:
     values = [each.value if isinstance(each, ImageStatus) else each for each in operand]
+    clause: Clause
     if len(values) == 1 and isinstance(values[0], bool):
-        return column.is_(sa.true() if values[0] else sa.false())
-    return column.in_(values)
+        clause = column.is_(sa.true() if values[0] else sa.false())
+    else:
+        clause = column.in_(values)
+    return clause
 
 
 def _sortable(key: SortKey) -> sa.ColumnElement[Any]:
     """The column, or what stands for its nulls: databases disagree on where nulls go."""
-    column = images.c[key.attribute]
+    column: sa.ColumnElement[Any] = images.c[key.attribute]
     if key.attribute in _NEVER_NULL:
         return column
     return sa.func.coalesce(column, -1 if key.attribute == "size" else "")

@@ -7,7 +7,7 @@ from msgspec import Meta
 from kilo_common.config import Section
 
 
-class Limits(Section):
+class Limits(Section, frozen=True):
     """How big images and their records may get."""
 
     image_size: Annotated[

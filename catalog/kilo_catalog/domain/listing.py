@@ -104,16 +104,16 @@ def meets(image: Image, condition: Condition) -> bool:
     """Whether a condition is true of an image."""
     operand = condition.operand
     if condition.test is Test.TAGGED:
-        return operand in image.tags
+        return bool(operand in image.tags)
     if condition.test is Test.PROPERTY:
-        return image.properties.get(condition.attribute) == operand
+        return bool(image.properties.get(condition.attribute) == operand)
     value = getattr(image, condition.attribute)
     if condition.test is Test.IN:
-        return value in operand
+        return bool(value in operand)
     if value is None:
         return False
     if condition.test is Test.AT_LEAST:
         return bool(value >= operand)
     if condition.test is Test.BELOW:
         return bool(value < operand)
-    return not operand[0] <= value < operand[1]
+    return bool(value < operand[0] or value >= operand[1])

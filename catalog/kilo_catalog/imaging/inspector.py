@@ -66,7 +66,7 @@ class Inspector(ABC):
         """
         if not self._checked:
             self._check()
-        return self._virtual_size(self._header, self._size)
+        return self._virtual_size()
 
     def _check(self) -> None:
         self._checked = True
@@ -77,4 +77,5 @@ class Inspector(ABC):
         """Judge the first bytes: HEADER_SIZE, or all there are. Raises FormatRefused."""
 
     @abstractmethod
-    def _virtual_size(self, header: bytes, size: int) -> int | None: ...
+    def _virtual_size(self) -> int | None:
+        """The size of the disk, from `_header` and `_size`, once all bytes have passed."""

@@ -64,6 +64,6 @@ class Qcow2Inspector(Inspector):
     def _unsafe(self, reason: str) -> Exception:
         return refuse(self._declared, "qcow2", reason)
 
-    def _virtual_size(self, header: bytes, size: int) -> int | None:
-        (virtual_size,) = struct.unpack_from(">Q", header, 24)
+    def _virtual_size(self) -> int | None:
+        (virtual_size,) = struct.unpack_from(">Q", self._header, 24)
         return int(virtual_size)

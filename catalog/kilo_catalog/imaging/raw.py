@@ -14,8 +14,8 @@ class RawInspector(Inspector):
         if found != "raw":
             raise refuse(self._declared, found)
 
-    def _virtual_size(self, header: bytes, size: int) -> int | None:
-        return size
+    def _virtual_size(self) -> int | None:
+        return self._size
 
 
 class OpaqueInspector(Inspector):
@@ -26,5 +26,5 @@ class OpaqueInspector(Inspector):
         if found not in ("raw", self._declared):
             raise refuse(self._declared, found)
 
-    def _virtual_size(self, header: bytes, size: int) -> int | None:
+    def _virtual_size(self) -> int | None:
         return None

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from msgspec import structs
 
@@ -76,7 +77,7 @@ class UploadClaims:
         """Renew every claim of this process."""
         for upload in list(self._held.values()):
             try:
-                self._unit_of_work.write(lambda tx, each=upload: self._renew(tx, each))
+                self._unit_of_work.write(partial(self._renew, upload))
             except (ImageNotFound, UploadLost) as fault:
                 with self._lock:
                     if upload.claim.id in self._held:
@@ -139,7 +140,7 @@ class UploadClaims:
             return 0  # the usual case takes no write lock
         return self._unit_of_work.write(work)
 
-    def _renew(self, transaction: Transaction, upload: Upload) -> None:
+    def _renew(self, upload: Upload, transaction: Transaction) -> None:
         image = self.claimed(transaction, upload)
         renewed = UploadClaim(upload.claim.id, upload.claim.store, self._clock.now() + self._lease)
         transaction.images.update(structs.replace(image, upload=renewed))

@@ -101,7 +101,8 @@ class FilesystemStore(BlobStore):
     @_translated
     def delete(self, key: str) -> bool:
         check_key(key)
-        return any([_remove(folder / key) for folder in (self._uploads, self._blobs)])
+        begun, committed = _remove(self._uploads / key), _remove(self._blobs / key)
+        return begun or committed
 
     @_translated
     def keys(self) -> Iterator[str]:

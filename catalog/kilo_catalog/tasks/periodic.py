@@ -47,7 +47,7 @@ class Periodic:
     def _turn(self) -> float:
         try:
             pause = self._work()
-        except Exception:  # noqa: BLE001 - a thread's edge: the next turn may well succeed
+        except Exception:  # a thread's edge: the next turn may well succeed
             log.exception("%s failed; it tries again in %.0f seconds", self._name, self._interval)
             return self._interval
         return self._interval if pause is None else pause

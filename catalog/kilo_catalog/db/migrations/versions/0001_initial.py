@@ -7,7 +7,7 @@ from sqlalchemy.dialects import mysql
 revision = "0001"
 down_revision = None
 
-_UTF8 = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+_UTF8 = "utf8mb4"
 
 
 def _text(length: int) -> sa.types.TypeEngine[str]:
@@ -70,7 +70,8 @@ def _create_images() -> None:
         sa.Column("lease_until", sa.BigInteger),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("deleted", sa.Boolean, nullable=False),
-        **_UTF8,
+        mysql_charset=_UTF8,
+        mariadb_charset=_UTF8,
     )
     for name, columns in (
         ("ix_images_newest", ["deleted", "created_at", "id"]),
@@ -86,7 +87,8 @@ def _create_search_tables() -> None:
         "image_tags",
         sa.Column("image_id", _text(36), sa.ForeignKey("images.id"), primary_key=True),
         sa.Column("tag", _text(255), primary_key=True),
-        **_UTF8,
+        mysql_charset=_UTF8,
+        mariadb_charset=_UTF8,
     )
     op.create_index("ix_image_tags_tag", "image_tags", ["tag", "image_id"])
     op.create_table(
@@ -94,7 +96,8 @@ def _create_search_tables() -> None:
         sa.Column("image_id", _text(36), sa.ForeignKey("images.id"), primary_key=True),
         sa.Column("name", _text(255), primary_key=True),
         sa.Column("value", _long_text(), nullable=False),
-        **_UTF8,
+        mysql_charset=_UTF8,
+        mariadb_charset=_UTF8,
     )
     op.create_index("ix_image_properties_name", "image_properties", ["name", "image_id"])
 
@@ -105,7 +108,8 @@ def _create_work_tables() -> None:
         sa.Column("store", _text(255), primary_key=True),
         sa.Column("key", _text(255), primary_key=True),
         sa.Column("due_at", sa.BigInteger, nullable=False),
-        **_UTF8,
+        mysql_charset=_UTF8,
+        mariadb_charset=_UTF8,
     )
     op.create_index("ix_doomed_blobs_due_at", "doomed_blobs", ["due_at"])
     op.create_table(
@@ -123,5 +127,6 @@ def _create_work_tables() -> None:
         sa.Column("occurred_at", sa.BigInteger, nullable=False),
         sa.Column("lease_until", sa.BigInteger, nullable=False),
         sqlite_autoincrement=True,
-        **_UTF8,
+        mysql_charset=_UTF8,
+        mariadb_charset=_UTF8,
     )

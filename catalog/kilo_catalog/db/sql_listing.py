@@ -70,21 +70,17 @@ def _condition(condition: Condition) -> Clause:
     column: sa.ColumnElement[Any] = images.c[condition.attribute]
     if condition.test is Test.IN:
         return _is_in(column, operand)
-    if condition.test is Test.AT_LEAST:
-        return column >= operand
-    if condition.test is Test.BELOW:
-        return column < operand
-    return sa.or_(column < operand[0], column >= operand[1])
+    if condition.test is Test.OUTSIDE:
+        return sa.or_(column < operand[0], column >= operand[1])
+    bound: Clause = column >= operand if condition.test is Test.AT_LEAST else column < operand
+    return bound
 
 
 def _is_in(column: sa.ColumnElement[Any], operand: Sequence[Any]) -> Clause:
     values = [each.value if isinstance(each, ImageStatus) else each for each in operand]
-    clause: Clause
     if len(values) == 1 and isinstance(values[0], bool):
-        clause = column.is_(sa.true() if values[0] else sa.false())
-    else:
-        clause = column.in_(values)
-    return clause
+        return column.is_(sa.true() if values[0] else sa.false())
+    return column.in_(values)
 
 
 def _sortable(key: SortKey) -> sa.ColumnElement[Any]:

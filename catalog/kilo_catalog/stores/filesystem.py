@@ -61,8 +61,9 @@ class FilesystemStore(BlobStore):
         self._blobs = Path(path) / "blobs"
         self._uploads = Path(path) / "uploads"
         try:
-            for folder in (self._blobs, self._uploads):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            for folder in (Path(path), self._blobs, self._uploads):
+                folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as fault:
             raise ConfigInvalid(
                 f"The store's folder {path} cannot be made: {fault.strerror}", path=path

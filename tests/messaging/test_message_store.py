@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from contracts.message_store import MessageStoreContract
 
+from contracts.message_store import MessageStoreContract
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings

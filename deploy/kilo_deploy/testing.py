@@ -85,9 +85,8 @@ class KilostackProcess:
 
     def kill(self) -> None:
         """End the process as a power cut would (SIGKILL). Harmless when it has ended."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self.wait()
+        self._process.kill()
+        self.wait()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -30,8 +30,10 @@ stats = queue.stats["messages"]
 assert (stats["claimed"], stats["free"], stats["total"]) == (3, 0, 3), stats
 queue.metadata(new_meta={"color": "blue"})
 assert queue.metadata(force_reload=True)["color"] == "blue"
-assert sys.argv[2] in [each.name for each in zaqar.queues()]
-popped = queue.post({"body": "pop me", "ttl": 300})
+queues, _count = zaqar.queues()
+assert sys.argv[2] in [each.name for each in queues]
+queue.post({"body": "pop me", "ttl": 300})
+assert [each.body for each in queue.pop(count=1)] == ["pop me"]
 queue.delete()
 print("good")
 """

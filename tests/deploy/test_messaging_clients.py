@@ -56,7 +56,7 @@ def test_openstack_messaging_posts_lists_claims_and_deletes(clients: Clients) ->
     )
     assert len(messages) == 2
     stats = json.loads(clients.openstack("messaging", "queue", "stats", name, "-f", "json"))
-    assert stats["Total"] == 2
+    assert stats["Stats"]["messages"]["total"] == 2
     claimed = json.loads(
         clients.openstack("messaging", "claim", "create", name, "--ttl", "60", "-f", "json")
     )

@@ -10,6 +10,7 @@ InvalidInput
 ├── FormRefused            an HTML form was sent
 ├── ClientIdMissing        the header Client-ID is missing
 ├── ClientIdInvalid        the header Client-ID is not a UUID
+├── ProjectInvalid         the project's name cannot be one
 ├── ClaimInvalid           the claim given for a deletion is not a live one, or holds nothing here
 └── ActionUnknown          a WebSocket request names no action
 UnsupportedMedia
@@ -71,6 +72,10 @@ class ClientIdMissing(InvalidInput):
 
 class ClientIdInvalid(InvalidInput):
     code = "messaging.client_id.invalid"
+
+
+class ProjectInvalid(InvalidInput):
+    code = "messaging.project_invalid"
 
 
 class ClaimInvalid(InvalidInput):

@@ -33,7 +33,7 @@ def _list_topics(
         wanted = TopicFilter(params.name, params.filters)
     found = do.topics.page(request.context, marker=params.marker, limit=params.limit, wanted=wanted)
     items = [views.topic_view(each, request.base, detailed=params.detailed) for each in found]
-    body: dict[str, Any] = {views.list_key(request.base): items}
+    body: dict[str, Any] = {views.list_key(request.base, request.action): items}
     if request.base:
         body["links"] = _next_topics(request, params, found[-1].key.name) if found else []
     if params.with_count:

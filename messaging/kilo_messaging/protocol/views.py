@@ -59,9 +59,9 @@ def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
-def list_key(base: str) -> str:
-    """What a list of topics is called: `queues` or `topics`."""
-    return base.rpartition("/")[2] or "queues"
+def list_key(base: str, action: str) -> str:
+    """What a list of topics is called: `queues` or `topics`, as the client called them."""
+    return base.rpartition("/")[2] or f"{action.partition('_')[0]}s"
 
 
 def topic_view(topic: Topic, base: str, *, detailed: bool) -> TopicView:

@@ -9,7 +9,7 @@ from kilo_common.ids import IdSource
 from kilo_common.policy import Policy
 from kilo_messaging.config import LimitSettings
 from kilo_messaging.domain.topic import TopicBounds, TopicKey, check_name
-from kilo_messaging.errors import LimitExceeded
+from kilo_messaging.errors import LimitExceeded, ProjectInvalid
 from kilo_messaging.storage.base import Stores
 
 
@@ -67,8 +67,15 @@ class Desk:
 
 
 def project_of(context: RequestContext) -> str:
-    """The caller's project; the empty one where the identity service names none."""
-    return context.project_id or ""
+    """The caller's project; the empty one where the identity service names none.
+
+    Raises:
+        ProjectInvalid: it holds characters that no project has.
+    """
+    project = context.project_id or ""
+    if not project.isprintable():
+        raise ProjectInvalid("The project holds characters that cannot be printed")
+    return project
 
 
 def within(name: str, value: int, low: int, high: int) -> int:

@@ -6,21 +6,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kilo_common.db.database import Database
+from kilo_common.db.database import ConstraintViolated, Database
+from kilo_common.errors import KiloError
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.storage.base import MessageStore, Page, Prepare, Stats
+from kilo_messaging.storage.sql.inserts import insert_posts
 from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
+from kilo_messaging.storage.sql.post_line import Outcome, Post, PostLine
 from kilo_messaging.storage.sql.sweep import sweep
 from kilo_messaging.storage.sql.tables import (
     claims,
     message_of,
-    message_row,
     messages,
-    post_keys,
-    topic_of,
 )
-from kilo_messaging.storage.sql.topics import again_if_raced, ensure_topic, find_topic
+from kilo_messaging.storage.sql.topics import find_topic
 
 PURGE_BATCH = 500
 _c = messages.c
@@ -31,24 +31,26 @@ class SqlMessages(MessageStore):
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._line = PostLine(self._post_all)
 
     def post(
         self, key: TopicKey, prepare: Prepare, now: datetime, *, once: str | None = None
     ) -> list[Message] | None:
-        def work(connection: sa.Connection) -> list[Message] | None:
-            if once is not None:
-                used = sa.select(post_keys.c.key).where(post_keys.c.key == once)
-                if connection.execute(used).first() is not None:
-                    return None
-                connection.execute(post_keys.insert(), {"key": once, "used_at": now})
-            row = ensure_topic(connection, key, now)
-            posted = list(prepare(topic_of(row)))
-            if posted:
-                rows = [message_row(message, row.id) for message in posted]
-                connection.execute(messages.insert(), rows)
-            return posted
+        return self._line.post(Post(key, prepare, now, once))
 
-        return again_if_raced(lambda: self._database.write(work))
+    def _post_all(self, posts: Sequence[Post]) -> list[Outcome]:
+        try:
+            return self._database.write(lambda connection: insert_posts(connection, posts))
+        except ConstraintViolated:
+            # Another process made one of the topics, or used one of the keys, at the same time.
+            # What it committed can be seen now; one by one, nobody suffers for another.
+            return [self._post_alone(post) for post in posts]
+
+    def _post_alone(self, post: Post) -> Outcome:
+        try:
+            return self._database.write(lambda connection: insert_posts(connection, [post]))[0]
+        except KiloError as fault:
+            return fault
 
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         def work(connection: sa.Connection) -> list[Message] | None:

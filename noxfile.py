@@ -18,7 +18,7 @@ PACKAGES = ("common", "catalog", "messaging", "deploy")
 
 
 def install(session: nox.Session) -> None:
-    """Install the checkout with its tools, unless the session runs in an environment that has it."""
+    """Install the checkout with its tools, unless the session runs where it is already."""
     if session.virtualenv.venv_backend != "none":
         session.install("--editable", ".[dev]")
 

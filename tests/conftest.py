@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,3 +65,21 @@ def service_url(request: pytest.FixtureRequest) -> Iterator[str]:
             connection.exec_driver_sql(drop)
     finally:
         engine.dispose()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of gevent's servers run only where the standard library is patched."""
+    if "gevent.monkey" in sys.modules and sys.modules["gevent.monkey"].is_module_patched("socket"):
+        return
+    for item in items:
+        if item.get_closest_marker("gevent"):
+            item.add_marker(pytest.mark.skip(reason="needs gevent: nox -s gevent"))
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

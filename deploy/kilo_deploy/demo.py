@@ -79,7 +79,7 @@ class Demo:
                 watch.close()
         self._console.print(
             "\n[bold green]That is Kilostack:[/] catalog → outbox → bus → messaging → topic → "
-            "WebSocket. ARCHITECTURE.md (kilostack docs architecture) follows it through the code.\n"
+            "WebSocket. ARCHITECTURE.md (kilostack docs architecture) follows it through.\n"
         )
 
     def _say(self, text: str) -> None:
@@ -95,12 +95,11 @@ class Demo:
             for number in range(IMAGE_MIB):
                 file.write(hashlib.sha512(str(number).encode()).digest() * 16384)
         path, kind = content, "raw"
-        if shutil.which("qemu-img"):
+        qemu_img = shutil.which("qemu-img")
+        if qemu_img:
             path, kind = folder / "disk.qcow2", "qcow2"
-            subprocess.run(
-                ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(content), str(path)],  # noqa: S607 - found on the PATH by the line above
-                check=True,
-            )
+            command = [qemu_img, "convert", "-f", "raw", "-O", "qcow2", str(content), str(path)]
+            subprocess.run(command, check=True)  # noqa: S603 - every argument is ours
         digest = hashlib.sha512(path.read_bytes()).hexdigest()
         self._say(f"A disk image is made: {kind}, {path.stat().st_size / 2**20:.1f} MiB.")
         return Disk(path, kind, digest)

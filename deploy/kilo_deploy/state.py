@@ -1,4 +1,4 @@
-"""The run-time files in the state folder: the lock that one stack holds, and where it can be found."""
+"""The run-time files in the state folder: the lock one stack holds, and where to find it."""
 
 import fcntl
 import json

@@ -114,7 +114,7 @@ def _gateway(
         cors_origins=settings.http.cors_origins,
         ready=ready,
     )
-    return Gateway(app, options, runtime.auth, HttpMetrics(runtime.metrics, "messaging"))
+    return Gateway(app, options, runtime.auth, HttpMetrics("messaging"))
 
 
 def _services(

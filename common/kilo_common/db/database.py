@@ -70,9 +70,13 @@ class Database:
             with self._reader.connect() as connection, connection.begin():
                 if self._executor is None:
                     return work(connection)
-                return self._executor.submit(work, connection).result()
-        except SQLAlchemyError as fault:
-            raise _translate(fault) from fault
+                result: T
+                result, fault = self._executor.submit(_outcome, connection, work).result()
+        except SQLAlchemyError as error:
+            raise _translate(error) from error
+        if fault is not None:
+            raise fault
+        return result
 
     def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction and return after its commit is safe on disk.
@@ -182,6 +186,16 @@ class _GroupCommit:
             told = _translate(fault) if isinstance(fault, SQLAlchemyError) else fault
             return [(pending, None, told) for pending in group]
         return outcomes
+
+
+def _outcome(connection: sa.Connection, work: Work[Any]) -> tuple[Any, BaseException | None]:
+    """What `work` returns or raises, as values: gevent's threads print whatever they raise."""
+    try:
+        return work(connection), None
+    except SQLAlchemyError as fault:
+        return None, _translate(fault)
+    except Exception as fault:  # noqa: BLE001 - handed to the caller that waits for this work
+        return None, fault
 
 
 def _in_savepoint(connection: sa.Connection, work: Work[Any]) -> tuple[Any, BaseException | None]:

@@ -1,0 +1,123 @@
+"""The catalog's tables, as SQLAlchemy Core describes them.
+
+An image is one row: its tags, properties and locations are in it as JSON, so that showing an
+image or a page of them is one query. The two search tables repeat tags and properties for filters.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+from kilo_common.db.types import Timestamp
+
+metadata = sa.MetaData()
+_UTF8 = "utf8mb4"
+
+
+def text(length: int) -> sa.types.TypeEngine[str]:
+    """Text that is compared byte by byte on each database: `A` is not `a`."""
+    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return (
+        sa.String(length)
+        .with_variant(sa.String(length, collation="C"), "postgresql")
+        .with_variant(binary, "mysql", "mariadb")
+    )
+
+
+def long_text() -> sa.types.TypeEngine[str]:
+    """Text of any length a request can have, compared like `text`."""
+    binary = mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin")
+    return (
+        sa.Text()
+        .with_variant(sa.Text(collation="C"), "postgresql")
+        .with_variant(binary, "mysql", "mariadb")
+    )
+
+
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("id", text(36), primary_key=True),
+    sa.Column("owner", text(255)),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.Column("updated_at", Timestamp, nullable=False),
+    sa.Column("name", text(255)),
+    sa.Column("status", text(16), nullable=False),
+    sa.Column("visibility", text(16), nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False),
+    sa.Column("os_hidden", sa.Boolean, nullable=False),
+    sa.Column("disk_format", text(32)),
+    sa.Column("container_format", text(32)),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("virtual_size", sa.BigInteger),
+    sa.Column("min_disk", sa.BigInteger, nullable=False),
+    sa.Column("min_ram", sa.BigInteger, nullable=False),
+    sa.Column("checksum", text(32)),
+    sa.Column("os_hash_algo", text(16)),
+    sa.Column("os_hash_value", text(128)),
+    sa.Column("tags", long_text(), nullable=False),
+    sa.Column("properties", long_text(), nullable=False),
+    sa.Column("locations", long_text(), nullable=False),
+    sa.Column("upload_id", text(36)),
+    sa.Column("upload_store", text(255)),
+    sa.Column("lease_until", Timestamp),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+    # Each index serves one branch of a listing in its default order.
+    sa.Index("ix_images_newest", "deleted", "created_at", "id"),
+    sa.Index("ix_images_owner", "owner", "deleted", "created_at", "id"),
+    sa.Index("ix_images_visibility", "visibility", "deleted", "created_at", "id"),
+    sa.Index("ix_images_lease", "lease_until"),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+image_tags = sa.Table(
+    "image_tags",
+    metadata,
+    sa.Column("image_id", text(36), sa.ForeignKey("images.id"), primary_key=True),
+    sa.Column("tag", text(255), primary_key=True),
+    sa.Index("ix_image_tags_tag", "tag", "image_id"),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+image_properties = sa.Table(
+    "image_properties",
+    metadata,
+    sa.Column("image_id", text(36), sa.ForeignKey("images.id"), primary_key=True),
+    sa.Column("name", text(255), primary_key=True),
+    sa.Column("value", long_text(), nullable=False),
+    sa.Index("ix_image_properties_name", "name", "image_id"),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+doomed_blobs = sa.Table(
+    "doomed_blobs",
+    metadata,
+    sa.Column("store", text(255), primary_key=True),
+    sa.Column("key", text(255), primary_key=True),
+    sa.Column("due_at", Timestamp, nullable=False, index=True),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column(
+        "sequence",
+        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("event_id", text(36), nullable=False),
+    sa.Column("event_type", text(64), nullable=False),
+    sa.Column("payload", long_text(), nullable=False),
+    sa.Column("context", long_text(), nullable=False),
+    sa.Column("occurred_at", Timestamp, nullable=False),
+    sa.Column("lease_until", Timestamp, nullable=False),
+    sqlite_autoincrement=True,
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)

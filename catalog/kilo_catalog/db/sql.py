@@ -1,0 +1,265 @@
+"""Image records in an SQL database: SQLite, PostgreSQL or MariaDB, through SQLAlchemy Core."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import msgspec
+import sqlalchemy as sa
+
+from kilo_catalog.db.base import ClaimedEvent, Doomed, Event, T, UnitOfWork, Usage, Work
+from kilo_catalog.db.models import doomed_blobs, image_properties, image_tags, images, outbox
+from kilo_catalog.db.sql_listing import page_statement
+from kilo_catalog.domain.image import Image, ImageStatus, Location, UploadClaim, Visibility
+from kilo_catalog.domain.listing import ImagePage, ListQuery, in_reach
+from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
+from kilo_common.db.database import Database
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STATUSES = {each.value: each for each in ImageStatus}
+_VISIBILITIES = {each.value: each for each in Visibility}
+_SELECT_ONE = sa.select(images).where(
+    images.c.id == sa.bindparam("image_id"), images.c.deleted.is_(sa.false())
+)
+_UPDATE = sa.update(images).where(
+    images.c.id == sa.bindparam("match_id"), images.c.version == sa.bindparam("match_version")
+)
+_INSERT = sa.insert(images)
+_PLAIN = (
+    "id", "owner", "created_at", "updated_at", "name", "protected", "os_hidden", "disk_format",
+    "container_format", "size", "virtual_size", "min_disk", "min_ram", "checksum", "os_hash_algo",
+    "os_hash_value", "version",
+)  # fmt: skip
+_tags = msgspec.json.Decoder(tuple[str, ...])
+_properties = msgspec.json.Decoder(dict[str, str])
+_locations = msgspec.json.Decoder(tuple[Location, ...])
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+class SqlUnitOfWork(UnitOfWork):
+    """Transactions on one database."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def _read(self, work: Work[T]) -> T:
+        return self._database.read(lambda connection: work(_SqlTransaction(connection)))
+
+    def _write(self, work: Work[T]) -> T:
+        return self._database.write(lambda connection: work(_SqlTransaction(connection)))
+
+    def check(self) -> None:
+        self._database.read(lambda connection: connection.scalar(sa.select(1)))
+
+
+class _SqlTransaction:
+    def __init__(self, connection: sa.Connection) -> None:
+        self.images = _Images(connection)
+        self.doomed = _Doomed(connection)
+        self.outbox = _Outbox(connection)
+
+
+class _Images:
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, image: Image) -> None:
+        try:
+            self._connection.execute(_INSERT, _to_row(image))
+        except sa.exc.IntegrityError:
+            raise ImageIdTaken(f"Image ID {image.id} already exists!", image_id=image.id) from None
+        self._index(image.id, image.tags, image.properties)
+
+    def get(self, image_id: str) -> Image:
+        row = self._connection.execute(_SELECT_ONE, {"image_id": image_id}).first()
+        if row is None:
+            raise ImageNotFound(image_id)
+        return _to_image(row)
+
+    def update(self, image: Image) -> Image:
+        kept = msgspec.structs.replace(image, version=image.version + 1)
+        matched = self._connection.execute(
+            _UPDATE, _to_row(kept) | {"match_id": image.id, "match_version": image.version}
+        )
+        if matched.rowcount != 1:
+            raise ImageChanged(
+                "The image was changed by another request; try again", image_id=image.id
+            )
+        for table in (image_tags, image_properties):
+            self._connection.execute(sa.delete(table).where(table.c.image_id == image.id))
+        if image.status is not ImageStatus.DELETED:
+            self._index(image.id, image.tags, image.properties)
+        return kept
+
+    def _index(self, image_id: str, tags: Sequence[str], properties: Mapping[str, str]) -> None:
+        if tags:
+            self._connection.execute(
+                sa.insert(image_tags), [{"image_id": image_id, "tag": tag} for tag in tags]
+            )
+        if properties:
+            self._connection.execute(
+                sa.insert(image_properties),
+                [
+                    {"image_id": image_id, "name": name, "value": value}
+                    for name, value in properties.items()
+                ],
+            )
+
+    def list_page(self, query: ListQuery) -> ImagePage:
+        if query.limit == 0:
+            return ImagePage((), has_more=False)
+        marker = self._marker(query) if query.marker is not None else None
+        statement = page_statement(query, marker)
+        found = [_to_image(row) for row in self._connection.execute(statement)]
+        return ImagePage(tuple(found[: query.limit]), len(found) > query.limit)
+
+    def _marker(self, query: ListQuery) -> Image:
+        try:
+            marker = self.get(query.marker or "")
+        except ImageNotFound:
+            marker = None
+        if marker is None or not in_reach(marker, query.reach):
+            raise ListQueryInvalid("The marker is not the id of an image in this list")
+        return marker
+
+    def list_expired(self, now: datetime, limit: int) -> Sequence[Image]:
+        statement = (
+            sa.select(images)
+            .where(images.c.lease_until < now, images.c.deleted.is_(sa.false()))
+            .order_by(images.c.lease_until)
+            .limit(limit)
+        )
+        return [_to_image(row) for row in self._connection.execute(statement)]
+
+    def usage(self, owner: str | None) -> Usage:
+        saving = sa.case((images.c.status == ImageStatus.SAVING.value, 1), else_=0)
+        statement = sa.select(
+            sa.func.count(), sa.func.sum(saving), sa.func.sum(images.c.size)
+        ).where(images.c.owner == owner, images.c.deleted.is_(sa.false()))
+        count, uploading, size = self._connection.execute(statement).one()
+        return Usage(count, int(uploading or 0), int(size or 0))
+
+
+class _Doomed:
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, doomed: Doomed) -> None:
+        same = (doomed_blobs.c.store == doomed.store) & (doomed_blobs.c.key == doomed.key)
+        present = self._connection.scalar(sa.select(doomed_blobs.c.due_at).where(same))
+        values = {"store": doomed.store, "key": doomed.key, "due_at": doomed.due_at}
+        if present is None:
+            self._connection.execute(sa.insert(doomed_blobs), values)
+        elif present < doomed.due_at:
+            self._connection.execute(
+                sa.update(doomed_blobs).where(same).values(due_at=doomed.due_at)
+            )
+
+    def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
+        statement = (
+            sa.select(doomed_blobs)
+            .where(doomed_blobs.c.due_at <= now)
+            .order_by(doomed_blobs.c.due_at)
+            .limit(limit)
+        )
+        return [
+            Doomed(row.store, row.key, row.due_at) for row in self._connection.execute(statement)
+        ]
+
+    def remove(self, store: str, key: str) -> None:
+        self._connection.execute(
+            sa.delete(doomed_blobs).where(doomed_blobs.c.store == store, doomed_blobs.c.key == key)
+        )
+
+
+class _Outbox:
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self.added = 0
+
+    def add(self, event: Event) -> None:
+        self.added += 1
+        self._connection.execute(
+            sa.insert(outbox),
+            {
+                "event_id": event.id,
+                "event_type": event.event_type,
+                "payload": _json(event.payload),
+                "context": _json(event.context),
+                "occurred_at": event.occurred_at,
+                "lease_until": _EPOCH,
+            },
+        )
+
+    def claim(self, now: datetime, until: datetime, limit: int) -> Sequence[ClaimedEvent]:
+        free = (
+            sa.select(outbox)
+            .where(outbox.c.lease_until <= now)
+            .order_by(outbox.c.sequence)
+            .limit(limit)
+            .with_for_update(skip_locked=True)  # nothing on SQLite: it has one writer anyway
+        )
+        claimed = [
+            ClaimedEvent(row.sequence, _to_event(row)) for row in self._connection.execute(free)
+        ]
+        self._lease([each.sequence for each in claimed], until)
+        return claimed
+
+    def release(self, sequences: Sequence[int], now: datetime) -> None:
+        self._lease(sequences, now)
+
+    def remove(self, sequences: Sequence[int]) -> None:
+        if sequences:
+            self._connection.execute(sa.delete(outbox).where(outbox.c.sequence.in_(sequences)))
+
+    def _lease(self, sequences: Sequence[int], until: datetime) -> None:
+        if sequences:
+            self._connection.execute(
+                sa.update(outbox).where(outbox.c.sequence.in_(sequences)).values(lease_until=until)
+            )
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _to_event(row: sa.Row[Any]) -> Event:
+    return Event(
+        id=row.event_id,
+        event_type=row.event_type,
+        payload=_object.decode(row.payload),
+        context=_object.decode(row.context),
+        occurred_at=row.occurred_at,
+    )
+
+
+def _to_row(image: Image) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(image, name) for name in _PLAIN}
+    upload = image.upload
+    row |= {
+        "status": image.status.value,
+        "visibility": image.visibility.value,
+        "tags": _json(image.tags),
+        "properties": _json(image.properties),
+        "locations": _json(image.locations),
+        "upload_id": upload.id if upload else None,
+        "upload_store": upload.store if upload else None,
+        "lease_until": upload.lease_until if upload else None,
+        "deleted": image.status is ImageStatus.DELETED,
+    }
+    return row
+
+
+def _to_image(row: sa.Row[Any]) -> Image:
+    values: dict[str, Any] = dict(cast("Mapping[str, Any]", row._mapping))
+    del values["deleted"]
+    values["status"] = _STATUSES[values["status"]]
+    values["visibility"] = _VISIBILITIES[values["visibility"]]
+    values["tags"] = _tags.decode(values["tags"])
+    values["properties"] = _properties.decode(values["properties"])
+    values["locations"] = _locations.decode(values["locations"])
+    upload_id, store = values.pop("upload_id"), values.pop("upload_store")
+    lease_until = values.pop("lease_until")
+    values["upload"] = UploadClaim(upload_id, store, lease_until) if upload_id else None
+    return Image(**values)

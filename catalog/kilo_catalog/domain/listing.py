@@ -1,0 +1,119 @@
+"""What a listing asks for, as plain values that every database driver understands.
+
+`listing_query.py` makes them out of the query string.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from msgspec import Struct
+
+from kilo_catalog.domain.image import Image, Visibility
+
+SORT_KEYS = (
+    "name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at",
+)  # fmt: skip
+
+
+class Test(Enum):
+    """How a condition compares an attribute with its operand."""
+
+    IN = "in"
+    """The attribute is one of a tuple of values."""
+    AT_LEAST = "at_least"
+    BELOW = "below"
+    OUTSIDE = "outside"
+    """The attribute is not within a half-open range, a tuple of two."""
+    TAGGED = "tagged"
+    """The image has the tag."""
+    PROPERTY = "property"
+    """The image has a property (the condition's attribute) of that value."""
+
+
+class Condition(Struct, frozen=True):
+    """One thing that must be true of an image."""
+
+    attribute: str
+    test: Test
+    operand: Any
+
+
+class Reach(Struct, frozen=True):
+    """Which images the caller may see in a list."""
+
+    owner: str | None
+    """Images of this project are in reach, whatever their visibility."""
+    visibilities: frozenset[Visibility]
+    """Images of others are in reach with these visibilities."""
+    only: Visibility | None = None
+    """Nothing but this visibility was asked for."""
+
+
+class SortKey(Struct, frozen=True):
+    """One key of the order."""
+
+    attribute: str
+    descending: bool = True
+
+
+class ListQuery(Struct, frozen=True):
+    """One page of one listing."""
+
+    reach: Reach
+    conditions: tuple[Condition, ...] = ()
+    sort: tuple[SortKey, ...] = (SortKey("created_at"), SortKey("id"))
+    """Ends with `id`, so that the order is total."""
+    limit: int = 25
+    marker: str | None = None
+    """The id of the last image of the page before."""
+
+
+class ImagePage(Struct, frozen=True):
+    """What a listing found."""
+
+    images: tuple[Image, ...]
+    has_more: bool
+
+
+def in_reach(image: Image, reach: Reach) -> bool:
+    """Whether the caller may see the image in this list."""
+    if reach.only is not None and image.visibility is not reach.only:
+        return False
+    return image.visibility in reach.visibilities or (
+        reach.owner is not None and image.owner == reach.owner
+    )
+
+
+def reach_of(project_id: str | None, *, is_admin: bool, visibility: str | None) -> Reach:
+    """What the caller reaches when asking for `visibility`: a value, `all`, or None.
+
+    Community images of others are listed only to those who ask for them.
+    """
+    only = Visibility(visibility) if visibility not in (None, "all") else None
+    if is_admin:
+        seen: Iterable[Visibility] = Visibility
+    else:
+        seen = (Visibility.PUBLIC, Visibility.COMMUNITY)
+    asked = visibility in ("all", "community")
+    seen = frozenset(each for each in seen if asked or each is not Visibility.COMMUNITY)
+    return Reach(project_id, seen, only)
+
+
+def meets(image: Image, condition: Condition) -> bool:
+    """Whether a condition is true of an image."""
+    operand = condition.operand
+    if condition.test is Test.TAGGED:
+        return bool(operand in image.tags)
+    if condition.test is Test.PROPERTY:
+        return bool(image.properties.get(condition.attribute) == operand)
+    value = getattr(image, condition.attribute)
+    if condition.test is Test.IN:
+        return bool(value in operand)
+    if value is None:
+        return False
+    if condition.test is Test.AT_LEAST:
+        return bool(value >= operand)
+    if condition.test is Test.BELOW:
+        return bool(value < operand)
+    return bool(value < operand[0] or value >= operand[1])

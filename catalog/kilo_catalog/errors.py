@@ -1,0 +1,143 @@
+"""What can go wrong in the catalog, as leaves of the tree in `kilo_common.errors`.
+
+InvalidInput
+├── ImageInvalid             a field of an image has a value it may not have
+├── PatchInvalid             a PATCH document is malformed
+├── ListQueryInvalid         a listing's filter, sort, marker or limit is malformed
+├── FormatsMissing           data was sent before both formats were set
+├── StoreUnknown             no store of that name is configured
+├── UploadMismatch           the data is not what the request's headers declare
+├── RangeMalformed           a Range header we do not serve, such as several ranges
+├── TooLarge
+│   ├── LimitExceeded        too many properties or tags
+│   └── ImageTooLarge        more bytes than an image may have
+├── UnsupportedMedia
+│   ├── MediaTypeUnsupported the request's Content-Type is not one the path takes
+│   └── FormatRefused        the bytes are not the declared format, or not a safe one
+└── RangeNotSatisfiable
+    └── RangeUnsatisfiable   bytes were asked for that the image does not have
+Forbidden
+├── AttributeForbidden       the attribute is read-only or reserved
+├── ImageProtected           the image is protected from deletion
+├── StatusForbids            the image's status does not allow the change
+└── ImageDeactivated         the data of a deactivated image
+NotFound
+├── ImageNotFound, TagNotFound, SchemaNotFound, PathNotFound
+MethodNotAllowed
+└── MethodUnknown
+Conflict
+├── ImageIdTaken             the id is, or was, another image's
+├── StatusConflict           data for an image that has or is getting some
+├── PropertyConflict         a PATCH adds what exists or changes what does not
+├── ImageChanged             another request changed the image at the same time
+└── UploadLost               the upload's claim on the image ended before the upload did
+"""
+
+from kilo_common import errors
+
+
+class ImageInvalid(errors.InvalidInput):
+    code = "catalog.image.invalid"
+
+
+class PatchInvalid(errors.InvalidInput):
+    code = "catalog.patch.invalid"
+
+
+class ListQueryInvalid(errors.InvalidInput):
+    code = "catalog.list.invalid"
+
+
+class FormatsMissing(errors.InvalidInput):
+    code = "catalog.upload.formats_missing"
+
+
+class StoreUnknown(errors.InvalidInput):
+    code = "catalog.store.unknown"
+
+
+class UploadMismatch(errors.InvalidInput):
+    code = "catalog.upload.mismatch"
+
+
+class RangeMalformed(errors.InvalidInput):
+    code = "catalog.range.malformed"
+
+
+class LimitExceeded(errors.TooLarge):
+    code = "catalog.limit_exceeded"
+
+
+class ImageTooLarge(errors.TooLarge):
+    code = "catalog.image.too_large"
+
+
+class MediaTypeUnsupported(errors.UnsupportedMedia):
+    code = "catalog.media_type_unsupported"
+
+
+class FormatRefused(errors.UnsupportedMedia):
+    code = "catalog.image.format_refused"
+
+
+class RangeUnsatisfiable(errors.RangeNotSatisfiable):
+    code = "catalog.range.unsatisfiable"
+
+
+class AttributeForbidden(errors.Forbidden):
+    code = "catalog.attribute.forbidden"
+
+
+class ImageProtected(errors.Forbidden):
+    code = "catalog.image.protected"
+
+
+class StatusForbids(errors.Forbidden):
+    code = "catalog.image.status_forbids"
+
+
+class ImageDeactivated(errors.Forbidden):
+    code = "catalog.image.deactivated"
+
+
+class ImageNotFound(errors.NotFound):
+    code = "catalog.image.not_found"
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(f"No image found with ID {image_id[:64]}", image_id=image_id)
+
+
+class TagNotFound(errors.NotFound):
+    code = "catalog.tag.not_found"
+
+
+class SchemaNotFound(errors.NotFound):
+    code = "catalog.schema.not_found"
+
+
+class PathNotFound(errors.NotFound):
+    code = "catalog.path_not_found"
+
+
+class MethodUnknown(errors.MethodNotAllowed):
+    code = "catalog.method_not_allowed"
+
+
+class ImageIdTaken(errors.Conflict):
+    code = "catalog.image.id_taken"
+
+
+class StatusConflict(errors.Conflict):
+    code = "catalog.image.status_conflict"
+
+
+class PropertyConflict(errors.Conflict):
+    code = "catalog.patch.conflict"
+
+
+class ImageChanged(errors.Conflict):
+    code = "catalog.image.changed"
+
+
+class UploadLost(errors.Conflict):
+    code = "catalog.upload.lost"

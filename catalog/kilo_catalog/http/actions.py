@@ -1,0 +1,23 @@
+"""Actions on an image: deactivate, reactivate."""
+
+from flask import Blueprint, Response
+
+from kilo_catalog.http.services import ApiServices
+from kilo_catalog.http.wire import context, empty_response
+
+
+def blueprint(services: ApiServices) -> Blueprint:
+    """The routes of `/v2/images/ID/actions`."""
+    routes = Blueprint("actions", __name__)
+
+    @routes.post("/v2/images/<image_id>/actions/deactivate")
+    def deactivate(image_id: str) -> Response:
+        services.images.deactivate(context(), image_id)
+        return empty_response()
+
+    @routes.post("/v2/images/<image_id>/actions/reactivate")
+    def reactivate(image_id: str) -> Response:
+        services.images.reactivate(context(), image_id)
+        return empty_response()
+
+    return routes

@@ -1,0 +1,98 @@
+"""Image data: upload and download."""
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+
+from kilo_catalog.domain.image import Image
+from kilo_catalog.domain.limits import Limits
+from kilo_catalog.errors import ImageTooLarge, MediaTypeUnsupported, UploadMismatch
+from kilo_catalog.http.ranges import ByteRange, parse_range
+from kilo_catalog.http.services import ApiServices
+from kilo_catalog.http.wire import context, empty_response
+from kilo_catalog.service.image_data import Declared, ImageData
+from kilo_catalog.stores.base import BlobReader
+from kilo_common.http.body import declared_length, iter_body
+
+DATA = "application/octet-stream"
+
+
+def blueprint(services: ApiServices) -> Blueprint:
+    """The routes of `/v2/images/ID/file`."""
+    routes = Blueprint("image_data", __name__)
+    data = services.image_data
+
+    @routes.put("/v2/images/<image_id>/file")
+    def upload(image_id: str) -> Response:
+        if request.mimetype != DATA:
+            raise MediaTypeUnsupported(f"Image data must be sent as {DATA}")
+        declared = _declared(services.limits)
+        blocks = iter_body(request.environ, services.block_size)
+        data.upload(context(), image_id, blocks, declared)
+        return empty_response()
+
+    @routes.get("/v2/images/<image_id>/file")
+    def download(image_id: str) -> Response:
+        image = data.open(context(), image_id)
+        if not image.locations:
+            return empty_response()
+        return _serve(data, image, services.block_size)
+
+    return routes
+
+
+def _declared(limits: Limits) -> Declared:
+    length = declared_length(request.environ)
+    if length is not None and length > limits.image_size:
+        raise ImageTooLarge(
+            f"An image may have at most {limits.image_size} bytes", limit=limits.image_size
+        )
+    size = request.headers.get("x-openstack-image-size", "").strip()
+    if size and not (size.isascii() and size.isdigit() and len(size) <= 19):
+        raise UploadMismatch("x-openstack-image-size must be a whole number of bytes")
+    return Declared(
+        size=int(size) if size else None,
+        md5=request.headers.get("Content-MD5", "").strip() or None,
+        store=request.headers.get("x-image-meta-store", "").strip() or None,
+    )
+
+
+def _serve(data: ImageData, image: Image, block_size: int) -> Response:
+    size = image.size or 0
+    headers = {"Accept-Ranges": "bytes", "Content-Type": DATA}
+    etag = f'"{image.checksum}"'
+    if image.checksum:
+        headers["ETag"] = etag
+        if request.if_none_match.contains(image.checksum):
+            return Response(status=304, headers=headers)
+    part = ByteRange(0, size)
+    wanted = request.headers.get("Range")
+    if wanted is not None and request.headers.get("If-Range", etag) == etag:
+        part = parse_range(wanted, size)
+        headers["Content-Range"] = part.content_range(size)
+    elif image.checksum:
+        headers["Content-MD5"] = image.checksum
+    headers["Content-Length"] = str(part.length)
+    status = 206 if "Content-Range" in headers else 200
+    if request.method == "HEAD":
+        return Response(status=status, headers=headers)
+    reader = data.read(image, part.offset, part.length)
+    body = _Blocks(data, reader, block_size)
+    return Response(body, status, headers, direct_passthrough=True)
+
+
+class _Blocks:
+    """A response body that is read block by block, and closed when the client has gone."""
+
+    def __init__(self, data: ImageData, reader: BlobReader, size: int) -> None:
+        self._data = data
+        self._reader = reader
+        self._size = size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self._data.read_block(self._reader, self._size):
+            yield block
+
+    def close(self) -> None:
+        """Called by the server, whether all was sent or not."""
+        self._reader.close()

@@ -1,0 +1,56 @@
+"""What this service offers: its stores, its import methods, and what a project uses."""
+
+from flask import Blueprint, Response
+
+from kilo_catalog.http.services import ApiServices
+from kilo_catalog.http.wire import context, json_response
+
+_MIB = 1 << 20
+_UNLIMITED = -1
+
+
+def blueprint(services: ApiServices) -> Blueprint:
+    """The routes of `/v2/info`."""
+    routes = Blueprint("info", __name__)
+
+    @routes.get("/v2/info/stores")
+    def stores() -> Response:
+        return json_response({"stores": _stores(services, detail=False)})
+
+    @routes.get("/v2/info/stores/detail")
+    def stores_detail() -> Response:
+        services.policy.enforce(context(), "stores_info_detail", {})
+        return json_response({"stores": _stores(services, detail=True)})
+
+    @routes.get("/v2/info/import")
+    def import_methods() -> Response:
+        methods = {"description": "Import methods available.", "type": "array", "value": []}
+        return json_response({"import-methods": methods})
+
+    @routes.get("/v2/info/usage")
+    def usage() -> Response:
+        used = services.images.usage(context())
+        figures = {
+            "image_size_total": used.size // _MIB,
+            "image_count_total": used.images,
+            "image_stage_total": 0,
+            "image_count_uploading": used.uploading,
+        }
+        shown = {name: {"limit": _UNLIMITED, "usage": each} for name, each in figures.items()}
+        return json_response({"usage": shown})
+
+    return routes
+
+
+def _stores(services: ApiServices, *, detail: bool) -> list[dict[str, object]]:
+    shown: list[dict[str, object]] = []
+    for name, store in services.stores.items():
+        entry: dict[str, object] = {"id": name}
+        if store.description:
+            entry["description"] = store.description
+        if name == services.default_store:
+            entry["default"] = "true"
+        if detail:
+            entry["type"] = store.driver
+        shown.append(entry)
+    return shown

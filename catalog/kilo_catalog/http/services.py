@@ -1,0 +1,33 @@
+"""What the blueprints get: the operations, and the few facts about this service they show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kilo_catalog.domain.limits import Limits
+from kilo_catalog.service.image_data import ImageData
+from kilo_catalog.service.images import Images
+from kilo_catalog.service.tags import Tags
+from kilo_common.policy import Policy
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """A store as `/v2/info/stores` shows it."""
+
+    driver: str
+    description: str
+
+
+@dataclass(frozen=True)
+class ApiServices:
+    """All that the Image API is built of."""
+
+    images: Images
+    image_data: ImageData
+    tags: Tags
+    policy: Policy
+    stores: Mapping[str, StoreInfo]
+    default_store: str
+    limits: Limits
+    block_size: int
+    public_url: str = ""

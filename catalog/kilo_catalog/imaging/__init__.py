@@ -1,0 +1,1 @@
+"""Disk image formats, recognised and checked while their bytes stream past."""

@@ -1,0 +1,74 @@
+"""Takes a stream of bytes into a store, hashing and inspecting it on the way.
+
+While one block is hashed (a task per digest) and written, the next is read: reading is the caller's
+own work, the rest is the executor's. No more than about three blocks are in memory.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from kilo_catalog.domain.image import DataFacts
+from kilo_catalog.errors import ImageTooLarge
+from kilo_catalog.imaging.inspector import Inspector
+from kilo_catalog.stores.base import BlobWriter
+
+HASH_ALGORITHM = "sha512"
+
+
+def ingest(
+    blocks: Iterable[bytes],
+    writer: BlobWriter,
+    inspector: Inspector,
+    executor: Executor,
+    *,
+    size_limit: int,
+    check: Callable[[], None],
+) -> DataFacts:
+    """Write all blocks and say what they were. The writer is neither committed nor cancelled.
+
+    `check` is called with each block and raises when the upload is not wanted any more. No task
+    is left at work when this ends, however it ends.
+
+    Raises:
+        ImageTooLarge: there are more bytes than `size_limit`.
+        FormatRefused: see `Inspector.feed`.
+        BodyTruncated, StoreFull, StoreUnavailable: from the stream and the store.
+    """
+    # md5 is the Image API's `checksum`, known to be weak; os_hash_value is the one to trust.
+    md5 = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.new(HASH_ALGORITHM)
+    tasks: list[Future[Any]] = []
+    size = 0
+    try:
+        for block in blocks:
+            check()
+            size += len(block)
+            if size > size_limit:
+                raise ImageTooLarge(
+                    f"An image may have at most {size_limit} bytes", limit=size_limit
+                )
+            inspector.feed(block)
+            _finish(tasks)
+            steps = (md5.update, digest.update, writer.write)
+            tasks += [executor.submit(step, block) for step in steps]
+        _finish(tasks)
+    finally:
+        _settle(tasks)
+    return DataFacts(size, inspector.finish(), md5.hexdigest(), HASH_ALGORITHM, digest.hexdigest())
+
+
+def _finish(tasks: list[Future[Any]]) -> None:
+    """Wait for the tasks of the block before; the first that failed raises."""
+    while tasks:
+        tasks[-1].result()
+        tasks.pop()
+
+
+def _settle(tasks: list[Future[Any]]) -> None:
+    """Wait for what is still at work after a failure: the writer must be idle before it is
+    cancelled. The first failure is the one that counts; these are dropped."""
+    for task in tasks:
+        task.exception()
+    tasks.clear()

@@ -1,0 +1,1 @@
+"""What runs beside the requests: the outbox relay, the reaper, the renewal of upload leases."""

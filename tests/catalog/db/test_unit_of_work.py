@@ -1,0 +1,43 @@
+"""Every driver of the records against the one contract."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+
+import pytest
+
+from contracts.unit_of_work import UnitOfWorkContract
+from kilo_catalog.db.base import UnitOfWork
+from kilo_catalog.db.memory import MemoryUnitOfWork
+from kilo_catalog.db.sql import SqlUnitOfWork
+from kilo_catalog.wiring import SCHEMA
+from kilo_common.db.database import Database
+from kilo_common.db.migrate import upgrade
+from kilo_common.settings import DatabaseSettings
+
+
+def open_sql(url: str, executor: Executor) -> Iterator[UnitOfWork]:
+    settings = DatabaseSettings(url=url)
+    upgrade(settings, SCHEMA)
+    database = Database(settings, executor)
+    yield SqlUnitOfWork(database)
+    database.close()
+
+
+class TestMemory(UnitOfWorkContract):
+    @pytest.fixture
+    def unit_of_work(self) -> UnitOfWork:
+        return MemoryUnitOfWork()
+
+
+class TestSqlite(UnitOfWorkContract):
+    @pytest.fixture
+    def unit_of_work(self, tmp_path: Path, executor: Executor) -> Iterator[UnitOfWork]:
+        yield from open_sql(f"sqlite:///{tmp_path}/catalog.db", executor)
+
+
+@pytest.mark.services
+class TestServers(UnitOfWorkContract):
+    @pytest.fixture
+    def unit_of_work(self, service_url: str, executor: Executor) -> Iterator[UnitOfWork]:
+        yield from open_sql(service_url, executor)

@@ -1,0 +1,66 @@
+"""A catalog in process and the words that tests of it use."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from werkzeug.test import Client, TestResponse
+
+from kilo_catalog.wiring import CatalogApi
+from kilo_common.bus.memory import MemoryTransport
+from kilo_common.testing.clock import FakeClock
+
+V21 = "application/openstack-images-v2.1-json-patch"
+V20 = "application/openstack-images-v2.0-json-patch"
+DATA = "application/octet-stream"
+
+
+@dataclass
+class Catalog:
+    """A running catalog and the words tests use with it."""
+
+    api: CatalogApi
+    clock: FakeClock
+    transport: MemoryTransport
+    folder: Path
+    project: str = "p1"
+    roles: str = "member,reader"
+
+    def as_(self, project: str, roles: str = "member,reader") -> "Catalog":
+        """The same catalog, asked by somebody else."""
+        return Catalog(self.api, self.clock, self.transport, self.folder, project, roles)
+
+    def request(self, method: str, path: str, **rest: Any) -> TestResponse:
+        headers = {"X-Project-Id": self.project, "X-Roles": self.roles, **rest.pop("headers", {})}
+        return Client(self.api.app).open(path, method=method, headers=headers, **rest)
+
+    def create(self, **values: Any) -> dict[str, Any]:
+        answer = self.request("POST", "/v2/images", json=values)
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = answer.get_json()
+        return found
+
+    def create_raw(self, **values: Any) -> str:
+        return str(self.create(disk_format="raw", container_format="bare", **values)["id"])
+
+    def create_active(self, data: bytes = b"0123456789", **values: Any) -> str:
+        image_id = self.create_raw(**values)
+        assert self.put(image_id, data).status_code == 204
+        return image_id
+
+    def put(self, image_id: str, data: Any, **headers: str) -> TestResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request(
+            "PUT", f"/v2/images/{image_id}/file", data=data, content_type=DATA, headers=named
+        )
+
+    def patch(self, image_id: str, body: Any, media_type: str = V21) -> TestResponse:
+        return self.request("PATCH", f"/v2/images/{image_id}", json=body, content_type=media_type)
+
+    def show(self, image_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.request("GET", f"/v2/images/{image_id}").get_json()
+        return found
+
+    def files(self) -> list[str]:
+        """What the store holds, finished or not."""
+        return sorted(path.name for path in (self.folder / "images").rglob("*") if path.is_file())

@@ -4,11 +4,13 @@ TCP_NODELAY is set on the listening socket (accepted sockets inherit it): withou
 answer waits for the client's delayed acknowledgement, about 40 ms.
 """
 
+import contextlib
 import errno
 import logging
 import socket
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from gevent import pywsgi
 from gevent.pool import Pool
@@ -19,6 +21,7 @@ from kilo_common.http.upgrade import TAKEOVER_KEY
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
+_TAKEN_KEY = "kilo.taken_sockets"
 DRAIN_LIMIT = 4 * 1024 * 1024
 """Bytes of an unread request body that are read and dropped so that the client sees our answer."""
 
@@ -47,6 +50,7 @@ class HttpServer:
         self._name = name
         self._pool = Pool(max_connections)
         self._server: pywsgi.WSGIServer | None = None
+        self._taken: WeakSet[socket.socket] = WeakSet()
 
     @property
     def url(self) -> str:
@@ -69,13 +73,21 @@ class HttpServer:
             log=None,
             error_log=logging.getLogger("kilo.http.server"),
             handler_class=_Handler,
+            environ={_TAKEN_KEY: self._taken},
         )
         self._server.start()
         log.debug("%s listens on %s", self._name, self.url)
 
     def stop(self, timeout: float) -> None:
-        """Stop listening, let requests in hand finish for `timeout` seconds, then cut them."""
+        """Stop listening, let requests in hand finish for `timeout` seconds, then cut them.
+
+        Sessions on sockets that were taken over see the end of their input, and can say goodbye.
+        """
         if self._server is not None:
+            self._server.close()
+            for taken in tuple(self._taken):
+                with contextlib.suppress(OSError):  # the client may be gone already
+                    taken.shutdown(socket.SHUT_RD)
             self._server.stop(timeout=timeout)
             self._server = None
 
@@ -138,6 +150,8 @@ class _Handler(pywsgi.WSGIHandler):
         self.wsgi_input.content_length = 0
         self.wsgi_input.chunked_input = False
         taken: socket.socket = self.socket
+        assert self.environ is not None  # there is a request
+        self.environ[_TAKEN_KEY].add(taken)
         return taken
 
     def _drain_ended(self, complete: bool) -> None:

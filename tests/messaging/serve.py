@@ -4,7 +4,9 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import sys  # noqa: E402 - gevent patches before anything else is imported
+import os  # noqa: E402 - gevent patches before anything else is imported
+import signal  # noqa: E402
+import sys  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.threadpool import ThreadPoolExecutor  # noqa: E402
@@ -33,6 +35,7 @@ def main(folder: str) -> None:
     ServiceGroup(api.services).start()
     server = HttpServer(api.app, "127.0.0.1", 0, name="messaging")
     server.start()
+    gevent.signal_handler(signal.SIGTERM, lambda: (server.stop(20.0), os._exit(0)))
     print(server.url.rpartition(":")[2], flush=True)
     gevent.wait()
 

@@ -259,6 +259,18 @@ def test_a_silent_client_is_pinged_and_then_let_go(server: Server) -> None:
     assert struct.pack("!H", 1001) in frames
 
 
+def test_a_server_that_stops_says_goodbye_and_does_not_wait(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, server.connected() as connection:
+        assert ask(connection, "subscription_create", queue_name="news")["headers"]["status"] == 201
+        began = time.perf_counter()
+        server.process.terminate()
+        opcode, reason = connection.recv_data()
+        server.process.wait(10)
+    assert opcode == websocket.ABNF.OPCODE_CLOSE
+    assert struct.unpack("!H", reason[:2]) == (1001,)
+    assert time.perf_counter() - began < 10
+
+
 def test_a_slow_subscriber_is_dropped_and_delays_nobody(server: Server) -> None:
     slow = socket.create_connection(("127.0.0.1", server.port), timeout=10)
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -141,13 +141,14 @@ class _Pump:
         except TimeoutError:
             return self._beat()
         except OSError:
-            return False
+            data = b""
         self._heard_at = self._clock.monotonic()
         with self._sending:
             if data:
                 self._protocol.receive_data(data)
-            else:
-                self._protocol.receive_eof()
+            elif self._protocol.state is State.OPEN:
+                # The client is gone, or this server is stopping: then it sees why.
+                self._protocol.fail(GOING_AWAY, "the connection ends")
             events = self._protocol.events_received()
         self._flush()
         for event in events:

@@ -13,7 +13,7 @@ from kilo_messaging.errors import ClaimInvalid, MessageClaimed
 
 
 class State(IntEnum):
-    """What a message waits for."""
+    """What a message waits for. READY leads to CLAIMED; CLAIMED and DELAYED lead back to READY."""
 
     READY = 0
     """Anybody may claim it."""
@@ -21,14 +21,6 @@ class State(IntEnum):
     """One consumer has it until `visible_at`."""
     DELAYED = 2
     """Nobody sees it until `visible_at`."""
-
-
-TRANSITIONS = {
-    State.READY: frozenset({State.CLAIMED}),
-    State.CLAIMED: frozenset({State.READY, State.CLAIMED}),
-    State.DELAYED: frozenset({State.READY}),
-}
-"""Which state may follow which. A claim that is renewed leads from CLAIMED to CLAIMED."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

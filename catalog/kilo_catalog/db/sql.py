@@ -110,8 +110,8 @@ class _Images:
         if query.limit == 0:
             return ImagePage((), has_more=False)
         marker = self._marker(query) if query.marker is not None else None
-        statement = page_statement(query, marker)
-        found = [_to_image(row) for row in self._connection.execute(statement)]
+        statement, values = page_statement(query, marker)
+        found = [_to_image(row) for row in self._connection.execute(statement, values)]
         return ImagePage(tuple(found[: query.limit]), len(found) > query.limit)
 
     def _marker(self, query: ListQuery) -> Image:

@@ -10,5 +10,5 @@ root=$PWD
 kilo_venv "$root/.venv-test" "dev"
 kilo_system_tools
 kilo_clients "$root/.venv-clients"
-export KILO_CLIENTS="$root/.venv-clients"
+export TEST_CLIENTS_FOLDER="$root/.venv-clients"
 exec "$root/.venv-test/bin/python" -m nox --no-venv ${1:+--session "$@"}

@@ -73,7 +73,7 @@ def build_api(settings: CatalogSettings, runtime: Runtime) -> CatalogApi:
         cors_origins=settings.http.cors_origins,
         ready=parts.check,
     )
-    metrics = HttpMetrics(runtime.metrics, "catalog")
+    metrics = HttpMetrics("catalog")
     app = Gateway(create_app(parts.api_services()).wsgi_app, options, runtime.auth, metrics)
     services = (LeaseRenewal(parts.claims, settings.upload.lease), *parts.background())
     return CatalogApi(app, services, parts.database, parts.database.close)

@@ -33,6 +33,8 @@ def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
                 style="{",
             )
         )
+    for talkative in ("alembic", "websocket"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
 
 

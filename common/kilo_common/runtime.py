@@ -3,8 +3,6 @@
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry
-
 from kilo_common.bus.transport import Transport
 from kilo_common.clock import Clock
 from kilo_common.http.auth import AuthStrategy
@@ -24,6 +22,5 @@ class Runtime:
     auth: AuthStrategy
     auth_settings: AuthSettings
     bus_settings: BusSettings
-    metrics: CollectorRegistry
     host: str
     """This process's name on the bus, such as `node1.4242`."""

@@ -21,19 +21,21 @@ def show(console: Console, info: StackInfo, folder: Path, seconds: float) -> Non
     table.add_row("messaging (Messaging API v2)", info.messaging_url)
     table.add_row("messaging (WebSocket)", info.websocket_url)
     table.add_row("state", str(folder))
-    console.print(table)
+    console.print(table, soft_wrap=True)
     console.print(f"\n[bold]{path}[/] holds this entry:\n")
-    for line in clouds.render(info).splitlines()[2:]:
+    for line in clouds.render(info).splitlines()[1:]:
         console.print("  " + escape(line), highlight=False)
     console.print("\n[bold]Try it[/] in another terminal; first, once:\n")
-    _command(console, f"export OS_CLIENT_CONFIG_FILE={path} OS_CLOUD={clouds.CLOUD}")
+    _command(console, f"export {clouds.environment(path)}")
     for title, command in commands(info):
         console.print(f"\n  [dim]# {title}[/]")
         _command(console, command)
     for tool in missing_tools():
         console.print(
-            f"\n[yellow]{tool.name} is not installed:[/] without it there is no {tool.feature}. "
-            f"Get it with: {tool.remedy}"
+            f"\n[yellow]{tool.name} is not installed:[/] {tool.consequence}. "
+            f"Get it with: {tool.remedy}",
+            highlight=False,
+            soft_wrap=True,
         )
     console.print("\nCtrl-C stops it.\n")
 

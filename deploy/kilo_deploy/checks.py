@@ -9,13 +9,18 @@ class Tool:
     """A program that is not ours."""
 
     name: str
-    feature: str
+    consequence: str
+    """What does not work without it."""
     remedy: str
 
 
 TOOLS = (
-    Tool("qemu-img", "image conversion", "apt-get install qemu-utils"),
-    Tool("openstack", "the openstack command line", "pip install python-openstackclient"),
+    Tool("qemu-img", "image conversion is off", "apt-get install qemu-utils"),
+    Tool(
+        "openstack",
+        "two of the commands above need it",
+        "pip install python-openstackclient python-zaqarclient",
+    ),
 )
 
 

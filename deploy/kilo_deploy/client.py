@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,30 +36,34 @@ class ApiClient:
             StackUnreachable: no answer.
         """
         data = None if body is None else json.dumps(body).encode()
-        answer = self._send(method, path, data, {"Content-Type": "application/json"})
-        text = answer.read()
+        with self._send(method, path, data, {"Content-Type": "application/json"}) as answer:
+            text = answer.read()
         return json.loads(text) if text else None
 
     def upload(self, path: str, blocks: Iterable[bytes], size: int) -> None:
         """PUT bytes, block by block. Raises as `json` does."""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        self._send("PUT", path, blocks, headers).read()
+        with self._send("PUT", path, blocks, headers) as answer:
+            answer.read()
 
     def download(self, path: str) -> Iterator[bytes]:
         """GET bytes, block by block. Raises as `json` does."""
-        answer = self._send("GET", path, None, {})
-        while block := answer.read(BLOCK):
-            yield block
+        with self._send("GET", path, None, {}) as answer:
+            while block := answer.read(BLOCK):
+                yield block
 
-    def _send(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> HTTPResponse:
-        connection = HTTPConnection(*self._address, timeout=TIMEOUT)
-        try:
-            connection.request(method, path, body, self._headers | dict(headers))
-            answer = connection.getresponse()
-        except (OSError, HTTPException) as fault:
-            host, port = self._address
-            raise StackUnreachable(f"Nothing answers at {host}:{port}: {fault}") from None
-        if answer.status >= 400:
-            text = answer.read(2000).decode(errors="replace")
-            raise RequestRefused(f"{method} {path} answered {answer.status}: {text}")
-        return answer
+    @contextmanager
+    def _send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str]
+    ) -> Iterator[HTTPResponse]:
+        host, port = self._address
+        with closing(HTTPConnection(host, port, timeout=TIMEOUT)) as connection:
+            try:
+                connection.request(method, path, body, self._headers | dict(headers))
+                answer = connection.getresponse()
+            except (OSError, HTTPException) as fault:
+                raise StackUnreachable(f"Nothing answers at {host}:{port}: {fault}") from None
+            if answer.status >= 400:
+                text = answer.read(2000).decode(errors="replace")
+                raise RequestRefused(f"{method} {path} answered {answer.status}: {text}")
+            yield answer

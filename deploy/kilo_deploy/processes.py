@@ -13,7 +13,6 @@ from pathlib import Path
 import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPoolExecutor
-from prometheus_client import CollectorRegistry
 
 from kilo_common.bus.connect import open_transport
 from kilo_common.clock import SystemClock
@@ -42,7 +41,6 @@ def open_runtime(settings: StackSettings) -> Runtime:
         auth=open_strategy(settings.auth),
         auth_settings=settings.auth,
         bus_settings=settings.bus,
-        metrics=CollectorRegistry(),
         host=f"{socket.gethostname()}.{os.getpid()}",
     )
 

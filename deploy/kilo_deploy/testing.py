@@ -34,7 +34,6 @@ class KilostackProcess:
         self,
         arguments: Sequence[str],
         environ: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
     ) -> None:
         """Start `kilostack ARGUMENTS` with `environ` added to the environment."""
         self.output: list[str] = []
@@ -42,7 +41,6 @@ class KilostackProcess:
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "kilo_deploy.entry", *arguments],
             env={**os.environ, "COLUMNS": "200", **(environ or {})},
-            cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -87,9 +85,8 @@ class KilostackProcess:
 
     def kill(self) -> None:
         """End the process as a power cut would (SIGKILL). Harmless when it has ended."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self.wait()
+        self._process.kill()
+        self.wait()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -35,7 +35,7 @@ def stack(state_dir: Path) -> Iterator[StackProcess]:
 @pytest.fixture(scope="session")
 def clients_folder() -> Path:
     """The environment that `deploy/test.sh` made of tests/clients.txt."""
-    folder = Path(os.environ.get("KILO_CLIENTS") or ROOT / ".venv-clients")
+    folder = Path(os.environ.get("TEST_CLIENTS_FOLDER") or ROOT / ".venv-clients")
     if not (folder / "bin" / "openstack").exists():
         message = f"no clients in {folder}: run deploy/test.sh, which installs them"
         if os.environ.get("CI") == "true":

@@ -30,8 +30,10 @@ stats = queue.stats["messages"]
 assert (stats["claimed"], stats["free"], stats["total"]) == (3, 0, 3), stats
 queue.metadata(new_meta={"color": "blue"})
 assert queue.metadata(force_reload=True)["color"] == "blue"
-assert sys.argv[2] in [each.name for each in zaqar.queues()]
-popped = queue.post({"body": "pop me", "ttl": 300})
+queues, _count = zaqar.queues()
+assert sys.argv[2] in [each.name for each in queues]
+queue.post({"body": "pop me", "ttl": 300})
+assert [each.body for each in queue.pop(count=1)] == ["pop me"]
 queue.delete()
 print("good")
 """
@@ -54,7 +56,7 @@ def test_openstack_messaging_posts_lists_claims_and_deletes(clients: Clients) ->
     )
     assert len(messages) == 2
     stats = json.loads(clients.openstack("messaging", "queue", "stats", name, "-f", "json"))
-    assert stats["Total"] == 2
+    assert stats["Stats"]["messages"]["total"] == 2
     claimed = json.loads(
         clients.openstack("messaging", "claim", "create", name, "--ttl", "60", "-f", "json")
     )

@@ -54,11 +54,10 @@ def url_of(process: KilostackProcess) -> str:
     return process.wait_for("is ready at").split(" at ")[1].split()[0]
 
 
-def test_three_processes_and_a_broker_do_what_one_process_does(
-    config: Path, processes: ExitStack
-) -> None:
+def walk_the_journey(config: Path, processes: ExitStack) -> None:
+    """Upload to one process, and hear of it on a WebSocket of another."""
     upgrade = KilostackProcess(["db", "upgrade", "--config", str(config)])
-    assert upgrade.wait() == 0
+    assert upgrade.wait() == 0, "".join(upgrade.output)
     messaging = start(processes, "messaging", config)
     messaging_url = url_of(messaging)
     worker = start(processes, "catalog-worker", config)
@@ -80,6 +79,20 @@ def test_three_processes_and_a_broker_do_what_one_process_does(
     for process in (api, worker, messaging):
         assert process.interrupt() == 0, "".join(process.output)
         assert "Traceback" not in "".join(process.output)
+
+
+def test_three_processes_and_a_broker_do_what_one_process_does(
+    config: Path, processes: ExitStack
+) -> None:
+    walk_the_journey(config, processes)
+
+
+def test_the_same_on_a_database_server(
+    config: Path, processes: ExitStack, service_url: str
+) -> None:
+    database = f'[catalog.database]\nurl = "{service_url}"\n'
+    config.write_text(config.read_text() + database + database.replace("catalog", "messaging", 1))
+    walk_the_journey(config, processes)
 
 
 def test_events_of_an_api_that_died_before_announcing_them_come_from_the_worker(

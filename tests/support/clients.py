@@ -20,6 +20,7 @@ class Clients:
             "HOME": str(self.clouds.parent),
             "OS_CLIENT_CONFIG_FILE": str(self.clouds),
             "OS_CLOUD": "kilostack",
+            "OS_MESSAGE_CLIENT_ID": "3381af92-2b9e-11e3-b191-71861300734c",
         }
         done = subprocess.run(
             [str(self.folder / "bin" / program), *arguments],

@@ -6,10 +6,10 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 1
 
 
 class HttpMetrics:
-    """What one service counts about its requests."""
+    """What one service counts about its requests, and the registry for what else it counts."""
 
-    def __init__(self, registry: CollectorRegistry, service: str) -> None:
-        self._registry = registry
+    def __init__(self, service: str) -> None:
+        self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "kilo_http_requests", "Requests answered.", ("method", "status"), registry=registry
         )
@@ -36,4 +36,4 @@ class HttpMetrics:
 
     def render(self) -> bytes:
         """Everything in the registry, as text."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

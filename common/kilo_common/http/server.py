@@ -129,6 +129,9 @@ class _Handler(pywsgi.WSGIHandler):
         environ[TAKEOVER_KEY] = self._take_over
         return environ
 
+    def log_request(self) -> None:
+        """Nothing: the gateway writes the access log, and pywsgi would format its own in vain."""
+
     def _take_over(self) -> socket.socket:
         """Give the socket to the application: from now on we neither read nor write."""
         self.close_connection = True

@@ -4,8 +4,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
 from kilo_common.bus.memory import MemoryTransport
 from kilo_common.clock import SystemClock
 from kilo_common.http.auth import NoAuth
@@ -25,7 +23,6 @@ def make_runtime(executor: Executor | None = None, **changes: Any) -> Runtime:
         auth=NoAuth(auth),
         auth_settings=auth,
         bus_settings=BusSettings(),
-        metrics=CollectorRegistry(),
         host="test",
     )
     return replace(runtime, **changes)

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 from werkzeug.test import Client
 
 from kilo_common.context import RequestContext
@@ -38,7 +37,7 @@ def client(answer: Answer, **options: Any) -> Client:
         app,
         GatewayOptions(service="test", error_body=error_body, **options),
         NoAuth(AuthSettings()),
-        HttpMetrics(CollectorRegistry(), "test"),
+        HttpMetrics("test"),
     )
     return Client(gateway)
 
@@ -138,7 +137,7 @@ def test_public_paths_need_no_identity() -> None:
             app,
             GatewayOptions(service="test", error_body=error_body),
             Nobody(),
-            HttpMetrics(CollectorRegistry(), "test"),
+            HttpMetrics("test"),
         )
     )
     assert web.get("/").status_code == 200

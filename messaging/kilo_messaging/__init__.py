@@ -1,0 +1,1 @@
+"""The queue and notification service: topics, messages, claims; HTTP and WebSocket."""

@@ -1,0 +1,1 @@
+"""What topics, messages and claims are and which rules they obey: pure values, no I/O."""

@@ -1,0 +1,122 @@
+"""What can go wrong in the queue service.
+
+InvalidInput
+├── NameInvalid            a topic's name has a wrong character or length
+├── MetadataInvalid        a topic's metadata is not an object, or a reserved key has a wrong value
+├── PatchInvalid           a change of metadata is not in the form that is read here
+├── LimitExceeded          a number is outside its range
+├── BodyInvalid            the body is not the JSON document that was expected
+├── ParameterInvalid       a parameter of the URL, or of a WebSocket request, does not fit
+├── FormRefused            an HTML form was sent
+├── ClientIdMissing        the header Client-ID is missing
+├── ClientIdInvalid        the header Client-ID is not a UUID
+├── ProjectInvalid         the project's name cannot be one
+├── ClaimInvalid           the claim given for a deletion is not a live one, or holds nothing here
+└── ActionUnknown          a WebSocket request names no action
+UnsupportedMedia
+└── PatchMediaUnsupported  PATCH with another media type
+Forbidden
+└── MessageClaimed         somebody else holds the message
+NotFound
+└── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound
+Conflict
+└── PatchConflict          replace or remove of a key that is not there
+MethodNotAllowed
+└── MethodRefused
+NotAcceptable
+└── OnlyJson
+"""
+
+from kilo_common.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    UnsupportedMedia,
+)
+
+
+class NameInvalid(InvalidInput):
+    code = "messaging.topic.name_invalid"
+
+
+class MetadataInvalid(InvalidInput):
+    code = "messaging.topic.metadata_invalid"
+
+
+class PatchInvalid(InvalidInput):
+    code = "messaging.topic.patch_invalid"
+
+
+class LimitExceeded(InvalidInput):
+    code = "messaging.limit_exceeded"
+
+
+class BodyInvalid(InvalidInput):
+    code = "messaging.request.body_invalid"
+
+
+class ParameterInvalid(InvalidInput):
+    code = "messaging.request.parameter_invalid"
+
+
+class FormRefused(InvalidInput):
+    code = "messaging.request.form_refused"
+
+
+class ClientIdMissing(InvalidInput):
+    code = "messaging.client_id.missing"
+
+
+class ClientIdInvalid(InvalidInput):
+    code = "messaging.client_id.invalid"
+
+
+class ProjectInvalid(InvalidInput):
+    code = "messaging.project_invalid"
+
+
+class ClaimInvalid(InvalidInput):
+    code = "messaging.claim.invalid"
+
+
+class ActionUnknown(InvalidInput):
+    code = "messaging.request.action_unknown"
+
+
+class PatchMediaUnsupported(UnsupportedMedia):
+    code = "messaging.topic.patch_media_unsupported"
+
+
+class MessageClaimed(Forbidden):
+    code = "messaging.message.claimed"
+
+
+class PathNotFound(NotFound):
+    code = "messaging.path.not_found"
+
+
+class MessageNotFound(NotFound):
+    code = "messaging.message.not_found"
+
+
+class ClaimNotFound(NotFound):
+    code = "messaging.claim.not_found"
+
+
+class SubscriptionNotFound(NotFound):
+    code = "messaging.subscription.not_found"
+
+
+class PatchConflict(Conflict):
+    code = "messaging.topic.patch_conflict"
+
+
+class MethodRefused(MethodNotAllowed):
+    code = "messaging.method_refused"
+
+
+class OnlyJson(NotAcceptable):
+    code = "messaging.only_json"

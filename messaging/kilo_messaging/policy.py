@@ -1,0 +1,31 @@
+"""Who may do what: the rules as they are unless a policy file says otherwise."""
+
+from collections.abc import Mapping
+
+ANYBODY = ""
+"""Every caller, within their own project: no operation here crosses projects."""
+ADMIN = "role:admin"
+
+DEFAULTS: Mapping[str, str] = {
+    "queues:get_all": ANYBODY,
+    "queues:create": ANYBODY,
+    "queues:get": ANYBODY,
+    "queues:update": ANYBODY,
+    "queues:delete": ANYBODY,
+    "queues:stats": ANYBODY,
+    "queues:purge": ANYBODY,
+    "messages:get_all": ANYBODY,
+    "messages:get": ANYBODY,
+    "messages:create": ANYBODY,
+    "messages:delete": ANYBODY,
+    "messages:delete_all": ANYBODY,
+    "claims:create": ANYBODY,
+    "claims:get": ANYBODY,
+    "claims:update": ANYBODY,
+    "claims:delete": ANYBODY,
+    "subscription:create": ANYBODY,
+    "subscription:get_all": ANYBODY,
+    "subscription:delete": ANYBODY,
+    "ping:get": ANYBODY,
+    "health:get": ADMIN,
+}

@@ -1,0 +1,1 @@
+"""One request, one answer, whatever transport carried it: schemas, actions, errors as bodies."""

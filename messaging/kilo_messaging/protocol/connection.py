@@ -1,0 +1,140 @@
+"""What one WebSocket connection does with a frame: authenticate, subscribe, or run an action."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from kilo_common.context import RequestContext
+from kilo_common.errors import KiloError
+from kilo_common.http.auth import AuthStrategy
+from kilo_common.http.status import status_of
+from kilo_messaging.domain.subscription import Subscription
+from kilo_messaging.errors import BodyInvalid
+from kilo_messaging.protocol import schemas
+from kilo_messaging.protocol.core import Dispatcher, Request, Response, read_document, read_params
+from kilo_messaging.protocol.faults import answer_body
+from kilo_messaging.protocol.session import Form, Session, SessionRequest
+from kilo_messaging.service.desk import Desk
+from kilo_messaging.service.subscriptions import ConnectionSubscriptions
+
+Run = Callable[[SessionRequest, RequestContext, Form], Response]
+
+
+class Connection:
+    """One client's connection, without its socket."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        dispatcher: Dispatcher,
+        auth: AuthStrategy,
+        session: Session,
+        subscriptions: ConnectionSubscriptions,
+    ) -> None:
+        self._desk = desk
+        self._dispatcher = dispatcher
+        self._auth = auth
+        self._session = session
+        self._subscriptions = subscriptions
+        self._own: Mapping[str, Run] = {
+            "authenticate": self._authenticate,
+            "subscription_create": self._subscribe,
+            "subscription_list": self._list_subscriptions,
+            "subscription_get": self._get_subscription,
+            "subscription_delete": self._unsubscribe,
+        }
+
+    def handle(self, frame: bytes, form: Form) -> bytes:
+        """The frame that answers `frame`; an error is an answer too."""
+        request = None
+        try:
+            request = self._session.read(frame, form)
+            response = self._run(request, form)
+        except KiloError as error:
+            body = msgspec.json.encode(answer_body(error))
+            return self._session.answer(request, form, status_of(error).value, body)
+        return self._session.answer(request, form, response.status, response.body)
+
+    def _run(self, request: SessionRequest, form: Form) -> Response:
+        headers = self._session.headers_of(request)
+        who = self._auth.authenticate(headers)
+        context = RequestContext(project_id=who.project_id, user_id=who.user_id, roles=who.roles)
+        own = self._own.get(request.action)
+        if own is not None:
+            self._dispatcher.check_client_id(headers.get("client-id"))
+            return own(request, context, form)
+        body = bytes(request.body)
+        action = self._dispatcher.action(request.action)
+        return self._dispatcher.handle(
+            Request(
+                action=request.action,
+                context=context,
+                client_id=headers.get("client-id"),
+                params=body,
+                document=_document(body, action.document_key),
+            )
+        )
+
+    def _authenticate(
+        self, request: SessionRequest, _context: RequestContext, _form: Form
+    ) -> Response:
+        self._session.remember(request)
+        return _answer(200, {"message": "Authentified."})
+
+    def _subscribe(self, request: SessionRequest, context: RequestContext, form: Form) -> Response:
+        body = bytes(request.body)
+        params = read_params(body, schemas.TopicParameters)
+        document = read_document(body, schemas.SubscriptionDocument)
+        if document.subscriber:
+            raise BodyInvalid(
+                "A subscription over WebSocket is this connection's: leave subscriber out"
+            )
+        made = self._subscriptions.create(context, params.topic, document.ttl)
+        self._session.push_form = form
+        return _answer(
+            201,
+            {"message": f"Subscription {made.id} created.", "subscription_id": made.id},
+        )
+
+    def _list_subscriptions(
+        self, request: SessionRequest, context: RequestContext, _form: Form
+    ) -> Response:
+        params = read_params(bytes(request.body), schemas.TopicParameters)
+        found = self._subscriptions.page(context, params.topic)
+        return _answer(200, {"subscriptions": [self._view(each) for each in found]})
+
+    def _get_subscription(
+        self, request: SessionRequest, context: RequestContext, _form: Form
+    ) -> Response:
+        params = read_params(bytes(request.body), schemas.OneSubscription)
+        found = self._subscriptions.get(context, params.topic, params.subscription_id)
+        return _answer(200, self._view(found))
+
+    def _unsubscribe(
+        self, request: SessionRequest, context: RequestContext, _form: Form
+    ) -> Response:
+        params = read_params(bytes(request.body), schemas.OneSubscription)
+        self._subscriptions.delete(context, params.topic, params.subscription_id)
+        return Response(204)
+
+    def _view(self, subscription: Subscription) -> dict[str, Any]:
+        return {
+            "id": subscription.id,
+            "source": subscription.key.name,
+            "ttl": subscription.ttl,
+            "age": subscription.age(self._desk.now()),
+            "options": {},
+        }
+
+
+def _answer(status: int, body: dict[str, Any]) -> Response:
+    return Response(status, msgspec.json.encode(body))
+
+
+def _document(body: bytes, key: str | None) -> bytes | None:
+    """The part of a body that an action takes as its document; None if it is not there."""
+    if key is None:
+        return body
+    found = read_document(body, dict[str, msgspec.Raw]).get(key)
+    return None if found is None or bytes(found) == b"null" else bytes(found)

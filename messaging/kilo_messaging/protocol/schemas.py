@@ -1,0 +1,107 @@
+"""What each action takes: parameters (a URL's, or the keys of a WebSocket body) and documents.
+
+Types and shapes are checked here, ranges in `service`, which knows the limits.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+Id = Annotated[str, Meta(max_length=64, pattern="^[\x21-\x7e]+$")]
+"""An id as it may come from us; whether there is such a thing is another question."""
+Text = Annotated[str, Meta(max_length=256, pattern="^[^\x00-\x1f]*$")]
+Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class NoParameters(Struct, frozen=True):
+    """The action takes none."""
+
+
+class TopicParameters(Struct, frozen=True, kw_only=True):
+    """The topic, by its name or by its compatibility name."""
+
+    topic_name: str = ""
+    queue_name: str = ""
+
+    @property
+    def topic(self) -> str:
+        """The topic's name."""
+        return self.topic_name or self.queue_name
+
+
+class TopicList(Struct, frozen=True, kw_only=True):
+    marker: Text = ""
+    limit: int | None = None
+    detailed: bool = False
+    with_count: bool = False
+    name: Text = ""
+    filters: dict[str, str] = {}
+    """Metadata keys and the values they must have: the parameters that mean nothing else."""
+
+
+class MessageList(TopicParameters, frozen=True, kw_only=True):
+    marker: Position = 0
+    limit: int | None = None
+    echo: bool = False
+    include_claimed: bool = False
+    include_delayed: bool = False
+
+
+class MessageIds(TopicParameters, frozen=True, kw_only=True):
+    ids: list[Id] | None = None
+    message_ids: list[Id] | None = None
+    pop: int | None = None
+
+    @property
+    def chosen(self) -> list[str] | None:
+        """The ids, under whichever name they came."""
+        return self.message_ids if self.ids is None else self.ids
+
+
+class OneMessage(TopicParameters, frozen=True, kw_only=True):
+    message_id: Id
+    claim_id: Id | None = None
+
+
+class ClaimLimit(TopicParameters, frozen=True, kw_only=True):
+    limit: int | None = None
+
+
+class OneClaim(TopicParameters, frozen=True, kw_only=True):
+    claim_id: Id
+
+
+class DraftDocument(Struct, frozen=True):
+    """A message to post; its body stays the text that it is."""
+
+    body: Raw
+    ttl: int | None = None
+    delay: int | None = None
+
+
+class PostDocument(Struct, frozen=True):
+    messages: list[DraftDocument]
+
+
+class ClaimDocument(Struct, frozen=True):
+    ttl: int | None = None
+    grace: int | None = None
+
+
+class PurgeDocument(Struct, frozen=True):
+    resource_types: (
+        Annotated[list[Literal["messages", "subscriptions"]], Meta(min_length=1)] | UnsetType
+    ) = UNSET
+
+
+class SubscriptionDocument(Struct, frozen=True):
+    """A subscription of a WebSocket connection."""
+
+    subscriber: str | None = None
+    ttl: int | None = None
+    options: dict[str, msgspec.Raw] | None = None
+
+
+class OneSubscription(TopicParameters, frozen=True, kw_only=True):
+    subscription_id: Id

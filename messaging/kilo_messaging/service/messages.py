@@ -1,0 +1,186 @@
+"""Operations on messages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kilo_common.context import RequestContext
+from kilo_messaging.domain.message import Message, new_message, ordered_id
+from kilo_messaging.domain.topic import DELAY, POST_SIZE, TTL, Topic
+from kilo_messaging.errors import LimitExceeded, MessageNotFound
+from kilo_messaging.service.desk import Desk, within
+from kilo_messaging.service.push import PushHub
+from kilo_messaging.storage.base import Page
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A message that a client wants to post."""
+
+    body: bytes
+    """JSON text."""
+    ttl: int | None = None
+    delay: int | None = None
+
+
+class MessageOperations:
+    """What a client may do with messages."""
+
+    def __init__(self, desk: Desk, hub: PushHub) -> None:
+        self._desk = desk
+        self._hub = hub
+
+    def post(
+        self,
+        context: RequestContext,
+        topic_name: str,
+        drafts: Sequence[Draft],
+        *,
+        client_id: str,
+        size: int,
+        once: str | None = None,
+    ) -> list[str]:
+        """Post messages; their ids, in order. `size` is that of the whole request in bytes.
+
+        With `once`, nothing is posted if that key was used in the last while; then no ids.
+
+        Raises:
+            LimitExceeded: the request is too large, or a life or delay is out of range.
+        """
+        desk = self._desk
+        desk.permit(context, "messages:create")
+        key = desk.key(context, topic_name)
+        now = desk.now()
+        if not drafts:
+            raise LimitExceeded("Nothing to post: messages is empty", name="messages")
+        ids = [ordered_id(now, desk.new_id()) for _draft in drafts]
+
+        def prepare(topic: Topic) -> list[Message]:
+            self._check_size(topic, size)
+            return [
+                self._message(topic, draft, message_id, client_id, now)
+                for draft, message_id in zip(drafts, ids, strict=True)
+            ]
+
+        posted = desk.stores.messages.post(key, prepare, now, once=once)
+        if posted is None:
+            return []
+        self._hub.announce(key, posted)
+        return ids
+
+    def page(
+        self,
+        context: RequestContext,
+        topic_name: str,
+        *,
+        client_id: str,
+        limit: int | None = None,
+        after: int = 0,
+        echo: bool = False,
+        include_claimed: bool = False,
+        include_delayed: bool = False,
+    ) -> list[Message]:
+        """A page of messages, oldest first; the caller's own only with `echo`."""
+        desk = self._desk
+        desk.permit(context, "messages:get_all")
+        page = Page(
+            limit=desk.page_size(limit),
+            after=after,
+            claimed=include_claimed,
+            delayed=include_delayed,
+            not_from=None if echo else client_id,
+        )
+        return desk.stores.messages.page(desk.key(context, topic_name), page, desk.now())
+
+    def get(self, context: RequestContext, topic_name: str, message_id: str) -> Message:
+        """One message.
+
+        Raises:
+            MessageNotFound: there is none, or its life is over.
+        """
+        return self._find(context, topic_name, [message_id])[0]
+
+    def get_many(
+        self, context: RequestContext, topic_name: str, ids: Sequence[str]
+    ) -> list[Message]:
+        """The messages with these ids that there are.
+
+        Raises:
+            MessageNotFound: there is none of them.
+            LimitExceeded: too many ids.
+        """
+        within("the number of ids", len(ids), 1, self._desk.limits.page)
+        return self._find(context, topic_name, ids)
+
+    def delete(
+        self, context: RequestContext, topic_name: str, message_id: str, claim_id: str | None
+    ) -> None:
+        """Remove a message; a claimed one only with its claim. A missing one is no error.
+
+        Raises:
+            ClaimInvalid: the claim has ended, or does not hold the message.
+            MessageClaimed: another claim holds it.
+        """
+        desk = self._desk
+        desk.permit(context, "messages:delete")
+        key = desk.key(context, topic_name)
+        desk.stores.messages.delete(key, message_id, claim_id, desk.now())
+
+    def delete_many(self, context: RequestContext, topic_name: str, ids: Sequence[str]) -> None:
+        """Remove the messages with these ids, claimed or not.
+
+        Raises:
+            LimitExceeded: too many ids.
+        """
+        desk = self._desk
+        desk.permit(context, "messages:delete_all")
+        within("the number of ids", len(ids), 1, desk.limits.page)
+        desk.stores.messages.delete_many(desk.key(context, topic_name), ids)
+
+    def pop(self, context: RequestContext, topic_name: str, limit: int) -> list[Message]:
+        """Remove the oldest messages that nobody has claimed, and return them."""
+        desk = self._desk
+        desk.permit(context, "messages:delete_all")
+        within("pop", limit, 1, desk.limits.page)
+        return desk.stores.messages.pop(desk.key(context, topic_name), limit, desk.now())
+
+    def _find(self, context: RequestContext, topic_name: str, ids: Sequence[str]) -> list[Message]:
+        desk = self._desk
+        desk.permit(context, "messages:get")
+        found = desk.stores.messages.get(desk.key(context, topic_name), ids, desk.now())
+        if not found:
+            raise MessageNotFound("There is no such message", ids=list(ids))
+        return found
+
+    def _check_size(self, topic: Topic, size: int) -> None:
+        allowed = min(self._desk.limits.post, topic.metadata.get(POST_SIZE, self._desk.limits.post))
+        if size > allowed:
+            raise LimitExceeded(
+                f"A request that posts to this topic may have at most {allowed} bytes",
+                name="size",
+                value=size,
+                high=allowed,
+            )
+
+    def _message(
+        self, topic: Topic, draft: Draft, message_id: str, client_id: str, now: datetime
+    ) -> Message:
+        limits = self._desk.limits
+        ttl = draft.ttl
+        if ttl is None:
+            ttl = topic.metadata.get(TTL, limits.default_ttl)
+        else:
+            within("ttl", ttl, limits.min_ttl, limits.max_ttl)
+        delay = draft.delay
+        if delay is None:
+            delay = topic.metadata.get(DELAY, 0)
+        else:
+            within("delay", delay, 0, limits.max_delay)
+        return new_message(
+            message_id=message_id,
+            body=draft.body,
+            ttl=ttl,
+            delay=delay,
+            client_id=client_id,
+            now=now,
+        )

@@ -1,0 +1,30 @@
+"""All operations of the service, in one hand."""
+
+from dataclasses import dataclass
+
+from kilo_messaging.service.claims import ClaimOperations
+from kilo_messaging.service.desk import Desk
+from kilo_messaging.service.health import HealthOperations
+from kilo_messaging.service.messages import MessageOperations
+from kilo_messaging.service.push import PushHub
+from kilo_messaging.service.topics import TopicOperations
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What a transport may ask for."""
+
+    desk: Desk
+    topics: TopicOperations
+    messages: MessageOperations
+    claims: ClaimOperations
+    health: HealthOperations
+
+
+def make_operations(desk: Desk, hub: PushHub) -> Operations:
+    """The operations over one desk."""
+    topics = TopicOperations(desk)
+    messages = MessageOperations(desk, hub)
+    claims = ClaimOperations(desk)
+    health = HealthOperations(desk, topics, messages, claims)
+    return Operations(desk, topics, messages, claims, health)

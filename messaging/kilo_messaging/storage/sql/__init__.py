@@ -1,0 +1,1 @@
+"""The SQL driver: SQLite, PostgreSQL and MariaDB through SQLAlchemy Core."""

@@ -1,0 +1,219 @@
+"""Messages in SQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from kilo_common.db.database import ConstraintViolated, Database
+from kilo_common.errors import KiloError
+from kilo_messaging.domain.message import Message, State, check_deletable
+from kilo_messaging.domain.topic import TopicKey
+from kilo_messaging.storage.base import MessageStore, Page, Prepare, Stats
+from kilo_messaging.storage.sql.inserts import insert_posts
+from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
+from kilo_messaging.storage.sql.post_line import Outcome, Post, PostLine
+from kilo_messaging.storage.sql.sweep import sweep
+from kilo_messaging.storage.sql.tables import (
+    claims,
+    message_of,
+    messages,
+)
+from kilo_messaging.storage.sql.topics import find_topic
+
+PURGE_BATCH = 500
+_c = messages.c
+
+
+class SqlMessages(MessageStore):
+    """Messages in a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._line = PostLine(self._post_all)
+
+    def post(
+        self, key: TopicKey, prepare: Prepare, now: datetime, *, once: str | None = None
+    ) -> list[Message] | None:
+        return self._line.post(Post(key, prepare, now, once))
+
+    def _post_all(self, posts: Sequence[Post]) -> list[Outcome]:
+        try:
+            return self._database.write(lambda connection: insert_posts(connection, posts))
+        except ConstraintViolated:
+            # Another process made one of the topics, or used one of the keys, at the same time.
+            # What it committed can be seen now; one by one, nobody suffers for another.
+            return [self._post_alone(post) for post in posts]
+
+    def _post_alone(self, post: Post) -> Outcome:
+        try:
+            return self._database.write(lambda connection: insert_posts(connection, [post]))[0]
+        except KiloError as fault:
+            return fault
+
+    def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
+        def work(connection: sa.Connection) -> list[Message] | None:
+            topic = find_topic(connection, key)
+            if topic is None:
+                return []
+            if any_due(connection, topic.id, now):
+                return None
+            found = [
+                message_of(row)
+                for state in _states(page)
+                for row in connection.execute(_stretch(topic.id, state, page, now))
+            ]
+            return sorted(found, key=lambda message: message.position)[: page.limit]
+
+        def note_due(connection: sa.Connection) -> None:
+            topic = find_topic(connection, key)
+            if topic is not None:
+                make_due_ready(connection, topic.id, now)
+
+        while (found := self._database.read(work)) is None:
+            self._database.write(note_due)
+        return found
+
+    def get(self, key: TopicKey, ids: Sequence[str], now: datetime) -> list[Message]:
+        def work(connection: sa.Connection) -> list[Message]:
+            topic = find_topic(connection, key)
+            if topic is None:
+                return []
+            query = (
+                sa.select(messages)
+                .where(_c.id.in_(ids), _c.topic_id == topic.id, _c.expires_at > now)
+                .order_by(_c.seq)
+            )
+            return [message_of(row) for row in connection.execute(query)]
+
+        return self._database.read(work)
+
+    def delete(self, key: TopicKey, message_id: str, claim_id: str | None, now: datetime) -> None:
+        def work(connection: sa.Connection) -> None:
+            topic = find_topic(connection, key)
+            if topic is None:
+                return
+            one = (_c.id == message_id, _c.topic_id == topic.id, _c.expires_at > now)
+            row = connection.execute(sa.select(messages).where(*one).with_for_update()).first()
+            if row is None:
+                return
+            live = claim_id is not None and _claim_is_live(connection, topic.id, claim_id, now)
+            check_deletable(message_of(row), claim_id, claim_is_live=live, now=now)
+            connection.execute(messages.delete().where(_c.seq == row.seq))
+
+        self._database.write(work)
+
+    def delete_many(self, key: TopicKey, ids: Sequence[str]) -> None:
+        def work(connection: sa.Connection) -> None:
+            topic = find_topic(connection, key)
+            if topic is not None:
+                connection.execute(messages.delete().where(_c.id.in_(ids), _c.topic_id == topic.id))
+
+        self._database.write(work)
+
+    def pop(self, key: TopicKey, limit: int, now: datetime) -> list[Message]:
+        def work(connection: sa.Connection) -> list[Message]:
+            topic = find_topic(connection, key)
+            if topic is None:
+                return []
+            make_due_ready(connection, topic.id, now)
+            rows = take_ready(connection, topic.id, limit, now)
+            _remove(connection, [row.seq for row in rows])
+            return [message_of(row) for row in rows]
+
+        return self._database.write(work)
+
+    def purge(self, key: TopicKey, now: datetime) -> None:
+        def work(connection: sa.Connection) -> int:
+            topic = find_topic(connection, key)
+            if topic is None:
+                return 0
+            removed = 0
+            for not_claimed in (
+                _c.state == int(State.READY),
+                _c.state == int(State.DELAYED),
+                sa.and_(_c.state == int(State.CLAIMED), _c.visible_at <= now),
+            ):
+                batch = (
+                    sa.select(_c.seq)
+                    .where(_c.topic_id == topic.id, not_claimed)
+                    .limit(PURGE_BATCH)
+                    .with_for_update(skip_locked=True)
+                )
+                found = connection.execute(batch).scalars().all()
+                _remove(connection, found)
+                removed += len(found)
+            return removed
+
+        while self._database.write(work):
+            pass
+
+    def stats(self, key: TopicKey, now: datetime) -> Stats:
+        def work(connection: sa.Connection) -> Stats:
+            topic = find_topic(connection, key)
+            return Stats() if topic is None else _stats(connection, topic.id, now)
+
+        return self._database.read(work)
+
+    def sweep(self, now: datetime, limit: int, forget_keys: datetime) -> int:
+        return self._database.write(lambda connection: sweep(connection, now, limit, forget_keys))
+
+
+def _states(page: Page) -> list[State]:
+    states = [State.READY]
+    if page.claimed:
+        states.append(State.CLAIMED)
+    if page.delayed:
+        states.append(State.DELAYED)
+    return states
+
+
+def _stretch(topic_id: int, state: State, page: Page, now: datetime) -> sa.Select[Any]:
+    query = (
+        sa.select(messages)
+        .where(
+            _c.topic_id == topic_id,
+            _c.state == int(state),
+            _c.seq > page.after,
+            _c.expires_at > now,
+        )
+        .order_by(_c.seq)
+        .limit(page.limit)
+    )
+    return query if page.not_from is None else query.where(_c.client_id != page.not_from)
+
+
+def _claim_is_live(connection: sa.Connection, topic_id: int, claim_id: str, now: datetime) -> bool:
+    query = sa.select(claims.c.id).where(
+        claims.c.id == claim_id, claims.c.topic_id == topic_id, claims.c.expires_at > now
+    )
+    return connection.execute(query).first() is not None
+
+
+def _remove(connection: sa.Connection, positions: Sequence[int]) -> None:
+    if positions:
+        connection.execute(messages.delete().where(_c.seq.in_(positions)))
+
+
+def _stats(connection: sa.Connection, topic_id: int, now: datetime) -> Stats:
+    alive = (_c.topic_id == topic_id, _c.expires_at > now)
+    held = sa.and_(_c.state == int(State.CLAIMED), _c.visible_at > now)
+    total = connection.scalar(sa.select(sa.func.count()).where(*alive)) or 0
+    if not total:
+        return Stats()
+    claimed = connection.scalar(sa.select(sa.func.count()).where(*alive, held)) or 0
+
+    def at_end(order: sa.ColumnElement[Any]) -> list[Message]:
+        ends = (
+            sa.select(messages).where(*alive, _c.state == int(state)).order_by(order).limit(1)
+            for state in State
+        )
+        return [message_of(row) for query in ends for row in connection.execute(query)]
+
+    return Stats(
+        free=total - claimed,
+        claimed=claimed,
+        oldest=min(at_end(_c.seq.asc()), key=lambda message: message.position),
+        newest=max(at_end(_c.seq.desc()), key=lambda message: message.position),
+    )

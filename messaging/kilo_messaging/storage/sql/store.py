@@ -1,0 +1,23 @@
+"""Opening the SQL store."""
+
+import sqlalchemy as sa
+
+from kilo_common.db.database import Database
+from kilo_common.db.migrate import Schema
+from kilo_messaging.storage.base import Stores
+from kilo_messaging.storage.sql.claims import SqlClaims
+from kilo_messaging.storage.sql.messages import SqlMessages
+from kilo_messaging.storage.sql.tables import topics
+from kilo_messaging.storage.sql.topics import SqlTopics
+
+SCHEMA = Schema("kilo_messaging.storage.sql.migrations", "messaging_revision")
+
+
+def open_sql_store(database: Database) -> Stores:
+    """The store in `database`, whose schema must be up to date."""
+    one = sa.select(topics.c.id).limit(1)
+
+    def check() -> None:
+        database.read(lambda connection: connection.execute(one).first())
+
+    return Stores(SqlTopics(database), SqlMessages(database), SqlClaims(database), check)

@@ -1,0 +1,152 @@
+"""The tables, and rows as domain values.
+
+How a message is found quickly, however many there are:
+
+- `messages_ready` (topic, state, sequence, expiry) leads a claim or a list straight to the oldest
+  ready message; claimed and delayed ones lie in other stretches of the index and cost nothing.
+- `messages_due` (topic, state, visible_at) finds claims and delays that have ended, which are made
+  ready again before anything is read in order.
+- `messages_expiry` and `messages_claim` serve the sweep and operations on one claim.
+"""
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+from kilo_common.db.types import Timestamp
+from kilo_messaging.domain.message import Message, State
+from kilo_messaging.domain.topic import Topic, TopicKey
+
+metadata = sa.MetaData()
+Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite numbers rows by itself only in a column that is called INTEGER."""
+MAX_BODY = 2**24 - 1
+
+
+def text(length: int) -> sa.types.TypeEngine[str]:
+    """Text that compares by its bytes on every database."""
+    exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return (
+        sa.String(length)
+        .with_variant(exact, "mysql", "mariadb")
+        .with_variant(sa.String(length, collation="C"), "postgresql")
+    )
+
+
+topics = sa.Table(
+    "topics",
+    metadata,
+    sa.Column("id", Number, primary_key=True),
+    sa.Column("project_id", text(256), nullable=False),
+    sa.Column("name", text(64), nullable=False),
+    sa.Column("metadata", sa.LargeBinary(MAX_BODY), nullable=False),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.UniqueConstraint("project_id", "name", name="topics_key"),
+    sqlite_autoincrement=True,  # an id is never used again, so leftovers never join a new topic
+)
+
+deleted_topics = sa.Table(
+    "deleted_topics",
+    metadata,
+    sa.Column("topic_id", Number, primary_key=True, autoincrement=False),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("seq", Number, primary_key=True),
+    sa.Column("id", text(36), nullable=False),
+    sa.Column("topic_id", Number, nullable=False),
+    sa.Column("state", sa.SmallInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary(MAX_BODY), nullable=False),
+    sa.Column("ttl", sa.Integer, nullable=False),
+    sa.Column("client_id", text(36), nullable=False),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.Column("expires_at", Timestamp, nullable=False),
+    sa.Column("visible_at", Timestamp, nullable=False),
+    sa.Column("claim_id", text(36)),
+    sa.Column("claim_count", sa.Integer, nullable=False),
+    sa.Index("messages_id", "id", unique=True),
+    sa.Index("messages_ready", "topic_id", "state", "seq", "expires_at"),
+    sa.Index("messages_expiry", "expires_at"),
+    sqlite_autoincrement=True,  # a position is never given twice, so a marker stays valid
+)
+sa.Index(
+    "messages_due",
+    messages.c.topic_id,
+    messages.c.state,
+    messages.c.visible_at,
+    sqlite_where=messages.c.state > 0,
+    postgresql_where=messages.c.state > 0,
+)
+sa.Index(
+    "messages_claim",
+    messages.c.claim_id,
+    sqlite_where=messages.c.claim_id.is_not(None),
+    postgresql_where=messages.c.claim_id.is_not(None),
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("id", text(36), primary_key=True),
+    sa.Column("topic_id", Number, nullable=False),
+    sa.Column("ttl", sa.Integer, nullable=False),
+    sa.Column("grace", sa.Integer, nullable=False),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.Column("expires_at", Timestamp, nullable=False),
+    sa.Index("claims_expiry", "expires_at"),
+)
+
+post_keys = sa.Table(
+    "post_keys",
+    metadata,
+    sa.Column("key", text(255), primary_key=True),
+    sa.Column("used_at", Timestamp, nullable=False),
+    sa.Index("post_keys_used_at", "used_at"),
+)
+
+
+def topic_of(row: Any) -> Topic:
+    """A row of `topics` as a value."""
+    return Topic(
+        key=TopicKey(row.project_id, row.name),
+        metadata=msgspec.json.decode(row.metadata),
+        created_at=row.created_at,
+    )
+
+
+def message_of(row: Any) -> Message:
+    """A row of `messages` as a value."""
+    return Message(
+        id=row.id,
+        body=bytes(row.body),
+        ttl=row.ttl,
+        client_id=row.client_id,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        visible_at=row.visible_at,
+        state=State(row.state),
+        claim_id=row.claim_id,
+        claim_count=row.claim_count,
+        position=row.seq,
+    )
+
+
+def message_row(message: Message, topic_id: int) -> dict[str, Any]:
+    """A message as a row, without the sequence number, which the database gives."""
+    return {
+        "id": message.id,
+        "topic_id": topic_id,
+        "state": int(message.state),
+        "body": message.body,
+        "ttl": message.ttl,
+        "client_id": message.client_id,
+        "created_at": message.created_at,
+        "expires_at": message.expires_at,
+        "visible_at": message.visible_at,
+        "claim_id": message.claim_id,
+        "claim_count": message.claim_count,
+    }

@@ -1,0 +1,1 @@
+"""The HTTP API under /v2/queues and /v2/topics."""

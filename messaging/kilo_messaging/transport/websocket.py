@@ -1,0 +1,252 @@
+"""The thin shell around a WebSocket session: a socket, a reader, a writer, and a pulse.
+
+The reader runs in the request's own greenlet, the writer beside it. Whoever has something to send
+puts it in a bounded line and never waits; a client that does not keep up is disconnected.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable
+
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request as Handshake
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from kilo_common.clock import Clock
+from kilo_common.errors import Forbidden, InvalidInput
+from kilo_common.http.cors import origin_allowed
+from kilo_common.http.gateway import Environ, request_headers
+from kilo_common.http.upgrade import end_session, take_socket
+from kilo_messaging.config import WebSocketSettings
+from kilo_messaging.protocol.session import Form, render
+from kilo_messaging.service.push import Deliver
+from kilo_messaging.transport.outbox import Outbox
+
+log = logging.getLogger(__name__)
+CHUNK = 65536
+GOING_AWAY, TOO_SLOW, FAILED = 1001, 1013, 1011
+GRACE = 1.0
+"""Seconds that a client which is disconnected has to take what is under way."""
+
+Answer = Callable[[bytes, Form], bytes]
+"""Answers one frame."""
+OpenSession = Callable[[Environ, Deliver], tuple[Answer, Callable[[], Form], Callable[[], None]]]
+"""Begins a session that pushes through the given function: how it answers, the form of its pushes,
+and how it ends."""
+
+
+class OriginRefused(Forbidden):
+    """A page of another site wants to connect."""
+
+    code = "messaging.websocket.origin_refused"
+
+
+class HandshakeInvalid(InvalidInput):
+    """The request does not open a WebSocket as RFC 6455 says."""
+
+    code = "messaging.websocket.handshake_invalid"
+
+
+class WebSocketServer:
+    """Turns a request that asks for an upgrade into a session, and stays until it is over."""
+
+    def __init__(
+        self,
+        open_session: OpenSession,
+        settings: WebSocketSettings,
+        clock: Clock,
+        origins: tuple[str, ...],
+    ) -> None:
+        self._open_session = open_session
+        self._settings = settings
+        self._clock = clock
+        self._origins = origins
+
+    def __call__(self, environ: Environ) -> Iterable[bytes]:
+        """Serve the request until the connection ends.
+
+        Raises:
+            OriginRefused, HandshakeInvalid, UpgradeUnsupported: there is no session.
+        """
+        host = environ.get("HTTP_HOST", "")
+        if not origin_allowed(environ.get("HTTP_ORIGIN"), self._origins, host):
+            raise OriginRefused("Pages of this origin may not connect (http.cors_origins)")
+        answer = ServerProtocol(logger=log).accept(_handshake(environ))
+        if answer.status_code != 101:
+            reason = (answer.body or b"").decode(errors="replace").strip()
+            raise HandshakeInvalid(reason or "This is not a WebSocket handshake")
+        taken = take_socket(environ)
+        pump = _Pump(taken, self._settings, self._clock)
+        respond, push_form, close = self._open_session(environ, pump.deliver)
+        try:
+            pump.run(answer.serialize(), respond, push_form)
+        finally:
+            close()
+        return end_session(environ)
+
+
+class _Pump:
+    """Moves frames between one socket and one session."""
+
+    def __init__(
+        self,
+        taken: socket.socket,
+        settings: WebSocketSettings,
+        clock: Clock,
+    ) -> None:
+        self._socket = taken
+        # The handshake is over: what comes now are frames.
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=settings.max_frame, logger=log)
+        self._settings = settings
+        self._clock = clock
+        self._outbox = Outbox(most=settings.send_queue, most_bytes=settings.send_queue_bytes)
+        # Held while a frame is made and put in line, so that frames keep whole and in order;
+        # nothing is waited for under it.
+        self._sending = threading.Lock()
+        self._heard_at = clock.monotonic()
+        self._push_form: Callable[[], Form] = lambda: Form.TEXT
+        self._partial = bytearray()
+        self._partial_form = Form.TEXT
+
+    def run(self, greeting: bytes, answer: Answer, push_form: Callable[[], Form]) -> None:
+        """Send `greeting`, then serve the connection until either side ends it."""
+        self._push_form = push_form
+        self._socket.settimeout(self._settings.ping_interval)
+        writer = threading.Thread(target=self._write, name="websocket-writer", daemon=True)
+        writer.start()
+        try:
+            self._outbox.put(greeting)
+            while self._read(answer):
+                pass
+        finally:
+            self._outbox.end()
+            writer.join(GRACE)
+            self._shut()
+
+    def deliver(self, frame: bytes) -> None:
+        """Push a frame of JSON; from any greenlet, and without waiting."""
+        form = self._push_form()
+        self._send(render(frame, form), form)
+
+    def _read(self, answer: Answer) -> bool:
+        """Take what the client sent and answer it; whether there may be more."""
+        try:
+            data = self._socket.recv(CHUNK)
+        except TimeoutError:
+            return self._beat()
+        except OSError:
+            return False
+        self._heard_at = self._clock.monotonic()
+        with self._sending:
+            if data:
+                self._protocol.receive_data(data)
+            else:
+                self._protocol.receive_eof()
+            events = self._protocol.events_received()
+        self._flush()
+        for event in events:
+            if isinstance(event, Frame):
+                self._take(event, answer)
+        return bool(data) and self._protocol.state is State.OPEN
+
+    def _take(self, frame: Frame, answer: Answer) -> None:
+        """Collect a message out of its frames and answer it when it is whole."""
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._partial = bytearray()
+            self._partial_form = Form.TEXT if frame.opcode is Opcode.TEXT else Form.BINARY
+        elif frame.opcode is not Opcode.CONT:
+            return
+        self._partial += frame.data
+        if not frame.fin:
+            return
+        message, self._partial = bytes(self._partial), bytearray()
+        try:
+            reply = answer(message, self._partial_form)
+        except Exception:
+            log.exception("a WebSocket request failed")
+            self._disconnect(FAILED, "something went wrong on our side; the log has it")
+            return
+        self._send(reply, self._partial_form)
+
+    def _beat(self) -> bool:
+        """Nothing was heard for a while: ask whether somebody is there, or give up."""
+        if self._clock.monotonic() - self._heard_at >= self._settings.idle_limit:
+            self._disconnect(GOING_AWAY, "nothing was heard for too long")
+            return False
+        with self._sending:
+            if self._protocol.state is not State.OPEN:
+                return False
+            self._protocol.send_ping(b"")
+        self._flush()
+        return True
+
+    def _send(self, data: bytes, form: Form) -> None:
+        with self._sending:
+            if self._protocol.state is not State.OPEN:
+                return
+            try:
+                if form is Form.TEXT:
+                    self._protocol.send_text(data)
+                else:
+                    self._protocol.send_binary(data)
+            except ConnectionClosed:
+                return
+            fits = self._enqueue()
+        if not fits:
+            self._disconnect(TOO_SLOW, "too much is waiting to be read")
+
+    def _flush(self) -> None:
+        """Put in line what the protocol itself has to say: pongs, the close."""
+        with self._sending:
+            fits = self._enqueue()
+        if not fits:
+            self._disconnect(TOO_SLOW, "too much is waiting to be read")
+
+    def _enqueue(self) -> bool:
+        pieces = self._protocol.data_to_send()
+        data = b"".join(pieces)
+        fits = not data or self._outbox.put(data)
+        if b"" in pieces:  # the protocol's sign that nothing more will come
+            self._outbox.end()
+            return True
+        return fits
+
+    def _disconnect(self, code: int, reason: str) -> None:
+        """Close the connection from our side, without waiting for the client."""
+        with self._sending:
+            if self._protocol.state is State.OPEN:
+                self._protocol.fail(code, reason)
+            last = b"".join(self._protocol.data_to_send())
+            self._outbox.end(last, drop=code == TOO_SLOW)
+        timer = threading.Timer(GRACE, self._shut)
+        timer.daemon = True
+        timer.start()
+
+    def _write(self) -> None:
+        try:
+            while (data := self._outbox.take()) is not None:
+                self._socket.sendall(data)
+        except OSError:
+            self._outbox.end(drop=True)
+        self._shut()
+
+    def _shut(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it is shut already
+
+
+def _handshake(environ: Environ) -> Handshake:
+    path = environ.get("PATH_INFO") or "/"
+    headers = Headers(request_headers(environ))
+    return Handshake(
+        path=path,
+        headers=headers,
+        method=environ["REQUEST_METHOD"],
+        protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.1"),
+    )

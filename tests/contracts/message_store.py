@@ -1,0 +1,491 @@
+"""What every message store must do: one suite, run against each driver."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from itertools import count
+
+import pytest
+
+from kilo_common.testing.clock import FakeClock
+from kilo_messaging.domain.claim import Claim
+from kilo_messaging.domain.message import Message, new_message
+from kilo_messaging.domain.topic import Topic, TopicKey
+from kilo_messaging.errors import ClaimInvalid, MessageClaimed
+from kilo_messaging.storage.base import Page, Stats, Stores
+
+KEY = TopicKey("project", "topic")
+OTHER = TopicKey("project", "other")
+ME = "client-1"
+FAR = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+class MessageStoreContract:
+    """A driver is tested by a subclass with a fixture `stores`: an empty store."""
+
+    @pytest.fixture
+    def stores(self) -> Iterator[Stores]:
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _set_up(self, stores: Stores) -> None:
+        self.stores = stores
+        self.clock = FakeClock()
+        self._ids = count(1)
+
+    # What the tests say
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def post(
+        self,
+        *bodies: str,
+        key: TopicKey = KEY,
+        ttl: int = 3600,
+        delay: int = 0,
+        client: str = ME,
+        once: str | None = None,
+    ) -> list[Message] | None:
+        def prepare(_topic: Topic) -> list[Message]:
+            return [
+                new_message(
+                    message_id=f"message-{next(self._ids)}",
+                    body=body.encode(),
+                    ttl=ttl,
+                    delay=delay,
+                    client_id=client,
+                    now=self.now,
+                )
+                for body in bodies
+            ]
+
+        return self.stores.messages.post(key, prepare, self.now, once=once)
+
+    def claim(
+        self,
+        limit: int = 10,
+        ttl: int = 60,
+        grace: int = 60,
+        claim_id: str = "claim",
+        key: TopicKey = KEY,
+    ) -> list[Message]:
+        claim = Claim(id=claim_id, ttl=ttl, grace=grace, created_at=self.now)
+        return self.stores.claims.create(key, claim, limit)
+
+    def listed(self, key: TopicKey = KEY, limit: int = 20, **page: object) -> list[str]:
+        found = self.stores.messages.page(key, Page(limit=limit, **page), self.now)  # type: ignore[arg-type]
+        return bodies(found)
+
+    def stats(self, key: TopicKey = KEY) -> Stats:
+        return self.stores.messages.stats(key, self.now)
+
+    def sweep(self, limit: int = 1000) -> int:
+        return self.stores.messages.sweep(self.now, limit, FAR)
+
+    # Topics
+
+    def test_a_topic_is_made_once_and_keeps_its_first_metadata(self) -> None:
+        assert self.stores.topics.create(KEY, {"a": 1}, self.now) is True
+        assert self.stores.topics.create(KEY, {"a": 2}, self.now) is False
+        topic = self.stores.topics.get(KEY)
+        assert topic is not None
+        assert (topic.key, topic.metadata, topic.created_at) == (KEY, {"a": 1}, self.now)
+
+    def test_a_topic_that_was_never_made_is_none_and_empty(self) -> None:
+        assert self.stores.topics.get(KEY) is None
+        assert self.listed() == []
+        assert self.stats() == Stats()
+        assert self.claim() == []
+        assert self.stores.messages.pop(KEY, 5, self.now) == []
+        assert self.stores.messages.get(KEY, ["x"], self.now) == []
+        assert self.stores.claims.get(KEY, "x", self.now) is None
+        self.stores.messages.delete(KEY, "x", None, self.now)
+        self.stores.messages.delete_many(KEY, ["x"])
+        self.stores.messages.purge(KEY, self.now)
+        self.stores.topics.delete(KEY)
+        assert self.stores.topics.get(KEY) is None
+
+    def test_topics_are_listed_by_name_in_pages_and_per_project(self) -> None:
+        for name in ("b", "a", "B", "c"):
+            self.stores.topics.create(TopicKey("project", name), {}, self.now)
+        self.stores.topics.create(TopicKey("elsewhere", "x"), {}, self.now)
+        page = self.stores.topics.page("project", after="", limit=3)
+        assert [topic.key.name for topic in page] == ["B", "a", "b"]
+        rest = self.stores.topics.page("project", after="b", limit=3)
+        assert [topic.key.name for topic in rest] == ["c"]
+        assert self.stores.topics.page("project", after="zzz", limit=3) == []
+        assert self.stores.topics.count("project") == 4
+        assert self.stores.topics.count("nobody") == 0
+
+    def test_names_and_projects_differ_by_case(self) -> None:
+        self.post('"lower"', key=TopicKey("p", "name"))
+        self.post('"upper"', key=TopicKey("P", "NAME"))
+        assert self.listed(TopicKey("p", "name")) == ['"lower"']
+        assert self.listed(TopicKey("P", "NAME")) == ['"upper"']
+        assert self.listed(TopicKey("p", "NAME")) == []
+
+    def test_metadata_is_changed_and_a_missing_topic_is_made(self) -> None:
+        made = self.stores.topics.update(KEY, lambda old: {**old, "a": 1}, self.now)
+        assert made.metadata == {"a": 1}
+        self.stores.topics.update(KEY, lambda old: {**old, "ü": [None]}, self.now)
+        topic = self.stores.topics.get(KEY)
+        assert topic is not None
+        assert topic.metadata == {"a": 1, "ü": [None]}
+
+    def test_a_change_that_fails_changes_nothing(self) -> None:
+        def refuse(_old: object) -> dict[str, object]:
+            raise ClaimInvalid("no")
+
+        with pytest.raises(ClaimInvalid):
+            self.stores.topics.update(KEY, refuse, self.now)
+        assert self.stores.topics.get(KEY) is None
+
+    def test_a_deleted_topic_takes_its_messages_and_claims_with_it(self) -> None:
+        self.post("1", "2")
+        self.claim(limit=1)
+        self.stores.topics.delete(KEY)
+        assert self.listed(claimed=True) == []
+        self.stores.topics.create(KEY, {}, self.now)
+        assert self.listed(claimed=True) == []
+        assert self.stores.claims.get(KEY, "claim", self.now) is None
+        while self.sweep():
+            pass
+        assert self.stats() == Stats()
+
+    # Posting and listing
+
+    def test_messages_come_back_as_they_were_posted_and_in_order(self) -> None:
+        raw = ['{ "b" : [1e5, 12345678901234567890123]}', "null", '"\\u00fc ü"']
+        posted = self.post(*raw)
+        assert posted is not None
+        assert self.listed() == raw
+        (found,) = self.stores.messages.get(KEY, [posted[1].id], self.now)
+        assert (found.ttl, found.client_id, found.created_at, found.claim_count) == (
+            3600,
+            ME,
+            self.now,
+            0,
+        )
+
+    def test_a_body_of_a_quarter_megabyte_survives(self) -> None:
+        body = '"' + "x" * 262_000 + '"'
+        self.post(body)
+        assert self.listed() == [body]
+
+    def test_a_post_that_fails_leaves_nothing(self) -> None:
+        def refuse(_topic: Topic) -> list[Message]:
+            raise ClaimInvalid("no")
+
+        with pytest.raises(ClaimInvalid):
+            self.stores.messages.post(KEY, refuse, self.now)
+        assert self.stores.topics.get(KEY) is None
+
+    def test_what_is_posted_knows_its_topic(self) -> None:
+        self.stores.topics.create(KEY, {"a": 1}, self.now)
+        seen: list[Topic] = []
+        self.stores.messages.post(KEY, lambda topic: seen.append(topic) or [], self.now)
+        assert seen[0].key == KEY
+        assert seen[0].metadata == {"a": 1}
+
+    def test_pages_follow_one_another_even_when_the_last_message_is_gone(self) -> None:
+        self.post("1", "2", "3", "4", "5")
+        first = self.stores.messages.page(KEY, Page(limit=2), self.now)
+        self.stores.messages.delete_many(KEY, [first[-1].id])
+        assert self.listed(limit=2, after=first[-1].position) == ["3", "4"]
+
+    def test_a_client_can_leave_out_its_own(self) -> None:
+        self.post("1", client="a")
+        self.post("2", client="b")
+        assert self.listed(not_from="a") == ["2"]
+
+    def test_messages_are_found_by_id_within_their_topic_only(self) -> None:
+        posted = self.post("1", "2", "3")
+        assert posted is not None
+        wanted = [posted[2].id, posted[0].id, "unknown"]
+        assert bodies(self.stores.messages.get(KEY, wanted, self.now)) == ["1", "3"]
+        self.post("4", key=OTHER)
+        assert self.stores.messages.get(OTHER, wanted, self.now) == []
+
+    def test_a_key_posts_once(self) -> None:
+        assert self.post("1", once="event") is not None
+        assert self.post("1", once="event") is None
+        assert self.post("2", once="another") is not None
+        assert self.listed() == ["1", "2"]
+
+    def test_a_key_is_forgotten_by_the_sweep(self) -> None:
+        self.post("1", once="event")
+        self.clock.advance(100)
+        assert self.stores.messages.sweep(self.now, 10, self.now - timedelta(seconds=200)) == 0
+        assert self.post("2", once="event") is None
+        assert self.stores.messages.sweep(self.now, 10, self.now) == 1
+        assert self.post("3", once="event") is not None
+
+    # Time
+
+    def test_an_expired_message_is_out_of_sight_at_once(self) -> None:
+        posted = self.post("1", ttl=60)
+        assert posted is not None
+        self.post("2", ttl=120)
+        self.clock.advance(60)
+        assert self.listed(claimed=True, delayed=True) == ["2"]
+        assert self.stores.messages.get(KEY, [posted[0].id], self.now) == []
+        assert self.stats().total == 1
+        assert bodies(self.claim()) == ["2"]
+
+    def test_a_delayed_message_comes_later_and_in_its_place(self) -> None:
+        self.post("1", delay=30)
+        self.post("2")
+        assert self.listed() == ["2"]
+        assert self.listed(delayed=True) == ["1", "2"]
+        assert self.stats().free == 2
+        self.clock.advance(30)
+        assert self.listed() == ["1", "2"]
+        assert bodies(self.claim()) == ["1", "2"]
+
+    def test_the_sweep_removes_what_expired_in_batches(self) -> None:
+        self.post(*"12345", ttl=60)
+        self.post("6", ttl=600)
+        self.claim(limit=1, grace=0)
+        self.clock.advance(60)
+        assert self.sweep(limit=4) == 4
+        assert self.sweep(limit=4) == 2
+        assert self.sweep(limit=4) == 0
+        assert self.listed() == ["6"]
+
+    # Deleting
+
+    def test_a_message_is_deleted_once_and_again_without_harm(self) -> None:
+        posted = self.post("1", "2")
+        assert posted is not None
+        self.stores.messages.delete(KEY, posted[0].id, None, self.now)
+        self.stores.messages.delete(KEY, posted[0].id, None, self.now)
+        assert self.listed() == ["2"]
+
+    def test_a_message_of_another_topic_is_not_deleted(self) -> None:
+        posted = self.post("1")
+        assert posted is not None
+        self.post("2", key=OTHER)
+        self.stores.messages.delete(OTHER, posted[0].id, None, self.now)
+        self.stores.messages.delete_many(OTHER, [posted[0].id])
+        assert self.listed() == ["1"]
+
+    def test_a_claimed_message_is_deleted_only_with_its_claim(self) -> None:
+        self.post("1", "2")
+        (held,) = self.claim(limit=1, claim_id="mine")
+        self.claim(limit=1, claim_id="theirs")
+        with pytest.raises(MessageClaimed):
+            self.stores.messages.delete(KEY, held.id, None, self.now)
+        with pytest.raises(MessageClaimed):
+            self.stores.messages.delete(KEY, held.id, "theirs", self.now)
+        with pytest.raises(ClaimInvalid):
+            self.stores.messages.delete(KEY, held.id, "unknown", self.now)
+        self.stores.messages.delete(KEY, held.id, "mine", self.now)
+        assert self.stats().total == 1
+
+    def test_a_free_message_is_not_deleted_with_a_claim(self) -> None:
+        posted = self.post("1", "2")
+        assert posted is not None
+        self.claim(limit=1, claim_id="mine")
+        with pytest.raises(ClaimInvalid):
+            self.stores.messages.delete(KEY, posted[1].id, "mine", self.now)
+
+    def test_a_claim_that_ended_deletes_nothing(self) -> None:
+        self.post("1")
+        (held,) = self.claim(ttl=60)
+        self.clock.advance(60)
+        with pytest.raises(ClaimInvalid):
+            self.stores.messages.delete(KEY, held.id, "claim", self.now)
+        self.stores.messages.delete(KEY, held.id, None, self.now)
+        assert self.stats().total == 0
+
+    def test_many_are_deleted_claimed_or_not(self) -> None:
+        posted = self.post("1", "2", "3")
+        assert posted is not None
+        self.claim(limit=1)
+        self.stores.messages.delete_many(KEY, [posted[0].id, posted[2].id, "unknown"])
+        assert self.listed(claimed=True) == ["2"]
+
+    def test_pop_takes_the_oldest_that_nobody_has(self) -> None:
+        self.post("1", "2", "3")
+        self.claim(limit=1)
+        assert bodies(self.stores.messages.pop(KEY, 1, self.now)) == ["2"]
+        assert bodies(self.stores.messages.pop(KEY, 9, self.now)) == ["3"]
+        assert self.listed(claimed=True) == ["1"]
+
+    def test_purge_leaves_the_claimed(self) -> None:
+        self.post("1", "2")
+        self.claim(limit=1)
+        self.post("3", delay=60)
+        self.stores.messages.purge(KEY, self.now)
+        assert self.listed(claimed=True, delayed=True) == ["1"]
+
+    # Claims
+
+    def test_a_claim_takes_the_oldest_and_hides_them(self) -> None:
+        self.post("1", "2", "3")
+        held = self.claim(limit=2)
+        assert bodies(held) == ["1", "2"]
+        assert {message.claim_id for message in held} == {"claim"}
+        assert self.listed() == ["3"]
+        assert self.listed(claimed=True) == ["1", "2", "3"]
+        assert bodies(self.claim(claim_id="next")) == ["3"]
+        assert self.claim(claim_id="late") == []
+        stats = self.stats()
+        assert (stats.free, stats.claimed, stats.total) == (0, 3, 3)
+
+    def test_stats_name_the_oldest_and_the_newest(self) -> None:
+        self.post("1", "2", "3")
+        self.claim(limit=1)
+        stats = self.stats()
+        assert (stats.free, stats.claimed) == (2, 1)
+        assert stats.oldest is not None
+        assert stats.newest is not None
+        assert bodies([stats.oldest, stats.newest]) == ["1", "3"]
+        assert stats.oldest.holder_at(self.now) == "claim"
+
+    def test_no_messages_no_claim(self) -> None:
+        assert self.claim() == []
+        assert self.stores.claims.get(KEY, "claim", self.now) is None
+
+    def test_after_a_claim_ends_its_messages_come_back_in_their_place(self) -> None:
+        self.post("1", "2", "3")
+        self.claim(limit=2, ttl=60)
+        self.clock.advance(59)
+        assert self.listed() == ["3"]
+        self.clock.advance(1)
+        assert self.stores.claims.get(KEY, "claim", self.now) is None
+        assert self.listed() == ["1", "2", "3"]
+        again = self.claim(claim_id="second")
+        assert bodies(again) == ["1", "2", "3"]
+        assert [message.claim_count for message in again] == [2, 2, 1]
+
+    def test_a_released_claim_gives_its_messages_back_at_once(self) -> None:
+        self.post("1", "2")
+        self.claim()
+        self.stores.claims.release(KEY, "claim", self.now)
+        self.stores.claims.release(KEY, "claim", self.now)
+        assert self.stores.claims.get(KEY, "claim", self.now) is None
+        assert self.listed() == ["1", "2"]
+
+    def test_a_claim_keeps_its_messages_alive(self) -> None:
+        self.post("1", ttl=60)
+        self.post("2", ttl=6000)
+        held = self.claim(ttl=100, grace=50)
+        assert [message.ttl for message in held] == [150, 6000]
+        self.clock.advance(149)
+        assert self.listed() == ["1", "2"]
+        self.clock.advance(1)
+        assert self.listed() == ["2"]
+
+    def test_a_claim_tells_what_it_still_holds(self) -> None:
+        self.post("1", "2")
+        held = self.claim(ttl=90, grace=70)
+        self.stores.messages.delete(KEY, held[0].id, "claim", self.now)
+        self.clock.advance(10)
+        found = self.stores.claims.get(KEY, "claim", self.now)
+        assert found is not None
+        claim, messages = found
+        assert (claim.ttl, claim.grace, claim.age(self.now)) == (90, 70, 10)
+        assert bodies(messages) == ["2"]
+        assert self.stores.claims.get(OTHER, "claim", self.now) is None
+
+    def test_a_renewed_claim_begins_anew_with_its_messages(self) -> None:
+        self.post("1", ttl=60)
+        self.claim(ttl=60, grace=60)
+        self.clock.advance(50)
+        assert self.stores.claims.update(KEY, "claim", 200, 100, self.now) is True
+        self.clock.advance(199)
+        assert self.listed() == []
+        found = self.stores.claims.get(KEY, "claim", self.now)
+        assert found is not None
+        assert found[0].age(self.now) == 199
+        self.clock.advance(1)
+        assert self.listed() == ["1"]
+        self.clock.advance(100)
+        assert self.listed() == []
+
+    def test_a_claim_that_ended_cannot_be_renewed(self) -> None:
+        self.post("1")
+        self.claim(ttl=60)
+        self.clock.advance(60)
+        assert self.stores.claims.update(KEY, "claim", 60, 60, self.now) is False
+        assert self.stores.claims.update(KEY, "unknown", 60, 60, self.now) is False
+
+    def test_releasing_an_old_claim_does_not_touch_the_next_one(self) -> None:
+        self.post("1")
+        self.claim(ttl=60, claim_id="first")
+        self.clock.advance(60)
+        self.claim(claim_id="second")
+        self.stores.claims.release(KEY, "first", self.now)
+        assert self.listed() == []
+
+    def test_a_message_claimed_too_often_becomes_a_dead_letter(self) -> None:
+        rule = {"_max_claim_count": 2, "_dead_letter_queue": "other"}
+        self.stores.topics.create(KEY, {**rule, "_dead_letter_queue_messages_ttl": 500}, self.now)
+        self.post("1", ttl=6000)
+        for attempt in ("first", "second"):
+            assert bodies(self.claim(claim_id=attempt)) == ["1"]
+            self.clock.advance(60)
+        self.post("2")
+        assert bodies(self.claim(claim_id="third", limit=1)) == ["2"]
+        assert self.listed(OTHER) == ["1"]
+        (letter,) = self.stores.messages.page(OTHER, Page(limit=5), self.now)
+        assert (letter.ttl, letter.claim_count) == (500, 0)
+        assert self.listed(claimed=True) == ["2"]
+
+    def test_without_a_dead_letter_topic_a_message_may_be_claimed_for_ever(self) -> None:
+        self.stores.topics.create(KEY, {"_max_claim_count": 1}, self.now)
+        self.post("1")
+        for attempt in ("first", "second"):
+            assert bodies(self.claim(claim_id=attempt)) == ["1"]
+            self.clock.advance(60)
+
+    # Several at once
+
+    def test_no_message_is_in_two_claims_and_none_is_lost(self) -> None:
+        for start in range(0, 200, 20):
+            self.post(*(str(number) for number in range(start, start + 20)))
+
+        def consume(name: int) -> list[str]:
+            taken: list[str] = []
+            for turn in count():
+                held = self.claim(limit=7, claim_id=f"{name}-{turn}")
+                if not held:
+                    return taken
+                taken += bodies(held)
+            return taken
+
+        with ThreadPoolExecutor(8) as consumers:
+            taken = sum(consumers.map(consume, range(8)), start=[])
+        # A claim that found its candidates in other hands may end early; what is left is free.
+        taken += consume(99)
+        assert sorted(taken, key=int) == [str(number) for number in range(200)]
+
+    def test_posts_at_once_to_a_new_topic_all_arrive(self) -> None:
+        with ThreadPoolExecutor(8) as posters:
+            list(posters.map(lambda number: self.post(str(number)), range(40)))
+        assert sorted(self.listed(limit=100), key=int) == [str(number) for number in range(40)]
+
+    def test_a_key_used_at_once_posts_once(self) -> None:
+        with ThreadPoolExecutor(8) as posters:
+            list(posters.map(lambda _number: self.post("1", once="event"), range(8)))
+        assert self.listed() == ["1"]
+
+    def test_changes_at_once_all_count(self) -> None:
+        def add(number: int) -> None:
+            self.stores.topics.update(KEY, lambda old: {**old, str(number): number}, self.now)
+
+        with ThreadPoolExecutor(8) as editors:
+            list(editors.map(add, range(16)))
+        topic = self.stores.topics.get(KEY)
+        assert topic is not None
+        assert len(topic.metadata) == 16
+
+    def test_the_store_answers(self) -> None:
+        self.stores.check()
+
+
+def bodies(messages: Sequence[Message]) -> list[str]:
+    return [message.body.decode() for message in messages]

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from werkzeug.test import Client, TestResponse
 
 from kilo_catalog.wiring import CatalogApi
+from kilo_common.bus.envelope import Notification
 from kilo_common.bus.memory import MemoryTransport
 from kilo_common.testing.clock import FakeClock
 
@@ -64,3 +66,20 @@ class Catalog:
     def files(self) -> list[str]:
         """What the store holds, finished or not."""
         return sorted(path.name for path in (self.folder / "images").rglob("*") if path.is_file())
+
+
+class Heard:
+    """Notifications as a listener gets them."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Notification] = SimpleQueue()
+
+    def take(self, count: int) -> list[Notification]:
+        """The next `count`, and then no more."""
+        taken = [self.queue.get(timeout=10) for _ in range(count)]
+        assert self.queue.empty()
+        return taken
+
+    def names(self, count: int) -> list[str]:
+        """The names of the images that the next `count` are about."""
+        return [each.payload["name"] for each in self.take(count)]

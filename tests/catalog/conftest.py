@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catalog_story import Catalog
+from catalog_story import Catalog, Heard
 from kilo_catalog.config import CatalogSettings, StoreSettings
 from kilo_catalog.wiring import SCHEMA, build_api
 from kilo_common.bus.envelope import Notification, unwrap
@@ -53,12 +53,12 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
 
 
 @pytest.fixture
-def heard(catalog: Catalog) -> list[Notification]:
-    """What was announced on the bus, in order."""
-    found: list[Notification] = []
+def heard(catalog: Catalog) -> Heard:
+    """What is announced on the bus, in order."""
+    found = Heard()
 
     def hear(delivery: Delivery) -> None:
-        found.append(Notification.from_message(unwrap(delivery.body)))
+        found.queue.put(Notification.from_message(unwrap(delivery.body)))
         delivery.ack()
 
     catalog.transport.consume(Target("notifications.info").topic_address, hear)

@@ -21,6 +21,9 @@ _VISIBILITIES = {each.value: each for each in Visibility}
 _SELECT_ONE = sa.select(images).where(
     images.c.id == sa.bindparam("image_id"), images.c.deleted.is_(sa.false())
 )
+# Writers of one image wait in line instead of failing each other's version check. SQLite has one
+# writer anyway and knows no such clause.
+_LOCK_ONE = _SELECT_ONE.with_for_update()
 _UPDATE = sa.update(images).where(
     images.c.id == sa.bindparam("match_id"), images.c.version == sa.bindparam("match_version")
 )
@@ -44,25 +47,26 @@ class SqlUnitOfWork(UnitOfWork):
         self._database = database
 
     def _read(self, work: Work[T]) -> T:
-        return self._database.read(lambda connection: work(_SqlTransaction(connection)))
+        return self._database.read(lambda found: work(_SqlTransaction(found, _SELECT_ONE)))
 
     def _write(self, work: Work[T]) -> T:
-        return self._database.write(lambda connection: work(_SqlTransaction(connection)))
+        return self._database.write(lambda found: work(_SqlTransaction(found, _LOCK_ONE)))
 
     def check(self) -> None:
         self._database.read(lambda connection: connection.scalar(sa.select(1)))
 
 
 class _SqlTransaction:
-    def __init__(self, connection: sa.Connection) -> None:
-        self.images = _Images(connection)
+    def __init__(self, connection: sa.Connection, select_one: sa.Select[Any]) -> None:
+        self.images = _Images(connection, select_one)
         self.doomed = _Doomed(connection)
         self.outbox = _Outbox(connection)
 
 
 class _Images:
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, select_one: sa.Select[Any]) -> None:
         self._connection = connection
+        self._select_one = select_one
 
     def add(self, image: Image) -> None:
         try:
@@ -72,7 +76,7 @@ class _Images:
         self._index(image.id, image.tags, image.properties)
 
     def get(self, image_id: str) -> Image:
-        row = self._connection.execute(_SELECT_ONE, {"image_id": image_id}).first()
+        row = self._connection.execute(self._select_one, {"image_id": image_id}).first()
         if row is None:
             raise ImageNotFound(image_id)
         return _to_image(row)
@@ -110,8 +114,8 @@ class _Images:
         if query.limit == 0:
             return ImagePage((), has_more=False)
         marker = self._marker(query) if query.marker is not None else None
-        statement = page_statement(query, marker)
-        found = [_to_image(row) for row in self._connection.execute(statement)]
+        statement, values = page_statement(query, marker)
+        found = [_to_image(row) for row in self._connection.execute(statement, values)]
         return ImagePage(tuple(found[: query.limit]), len(found) > query.limit)
 
     def _marker(self, query: ListQuery) -> Image:

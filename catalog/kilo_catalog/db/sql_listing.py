@@ -1,86 +1,129 @@
 """A listing as one SQL statement, with keyset pagination.
 
-What the caller reaches are two branches, its own images and what others show. Each branch follows
-an index of its own and stops after a page; the outer query merges the two. Thus a page costs the
-same however many images there are.
+What the caller reaches are branches: its own images, and what others show. Each branch follows an
+index of its own and stops after a page; the outer query merges them. Thus a page costs the same
+however many images there are. A statement is built once per shape; values come as parameters.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from kilo_catalog.db.models import image_properties, image_tags, images
 from kilo_catalog.domain.image import Image, ImageStatus, Visibility
-from kilo_catalog.domain.listing import Condition, ListQuery, Reach, SortKey, Test
+from kilo_catalog.domain.listing import ListQuery, SortKey, Test
 
 Clause = sa.ColumnElement[bool]
 _NEVER_NULL = frozenset({"id", "status", "created_at", "updated_at"})
 
 
-def page_statement(query: ListQuery, marker: Image | None) -> sa.Select[tuple[Any, ...]]:
-    """Selects one image more than the page holds: so one knows whether there is a next page."""
-    common = [images.c.deleted.is_(sa.false()), *(_condition(each) for each in query.conditions)]
-    if query.reach.only is not None:
-        common.append(images.c.visibility == query.reach.only.value)
+class _Shape(Struct, frozen=True):
+    """What a statement's text depends on."""
+
+    has_owner: bool
+    visibilities: frozenset[Visibility]
+    only: Visibility | None
+    tests: tuple[tuple[str, Test], ...]
+    sort: tuple[SortKey, ...]
+    has_marker: bool
+
+
+def page_statement(
+    query: ListQuery, marker: Image | None
+) -> tuple[sa.Select[tuple[Any, ...]], dict[str, Any]]:
+    """Selects one image more than the page holds: so one knows whether there is a next page.
+
+    The statement and its parameters.
+    """
+    shape = _Shape(
+        query.reach.owner is not None,
+        query.reach.visibilities,
+        query.reach.only,
+        # A property's name is a parameter: the statement is the same for all.
+        tuple(
+            ("" if each.test is Test.PROPERTY else each.attribute, each.test)
+            for each in query.conditions
+        ),
+        query.sort,
+        marker is not None,
+    )
+    return _statement(shape), _parameters(query, marker)
+
+
+def _parameters(query: ListQuery, marker: Image | None) -> dict[str, Any]:
+    values: dict[str, Any] = {"page": query.limit + 1}
+    if query.reach.owner is not None:
+        values["owner"] = query.reach.owner
+    for number, each in enumerate(query.conditions):
+        name, operand = f"c{number}", each.operand
+        if each.test is Test.IN:
+            operand = [one.value if isinstance(one, ImageStatus) else one for one in operand]
+        elif each.test is Test.OUTSIDE:
+            operand, values[f"{name}_end"] = operand
+        elif each.test is Test.PROPERTY:
+            values[f"{name}_name"] = each.attribute
+        values[name] = operand
     if marker is not None:
-        common += _after(marker, query.sort)
-    order = [_order(key) for key in query.sort]
+        for number, key in enumerate(query.sort):
+            values[f"m{number}"] = _value(marker, key)
+    return values
+
+
+@lru_cache(maxsize=256)
+def _statement(shape: _Shape) -> sa.Select[tuple[Any, ...]]:
+    common: list[Clause] = [images.c.deleted.is_(sa.false())]
+    common += [_condition(f"c{number}", *test) for number, test in enumerate(shape.tests)]
+    if shape.only is not None:
+        common.append(images.c.visibility == shape.only.value)
+    if shape.has_marker:
+        common += _after(shape.sort)
+    order = [_order(key) for key in shape.sort]
+    page = sa.bindparam("page", type_=sa.Integer)
     branches = [
-        sa.select(images.c.id).where(reach, *common).order_by(*order).limit(query.limit + 1)
-        for reach in _branches(query.reach)
+        sa.select(images.c.id).where(reach, *common).order_by(*order).limit(page)
+        for reach in _branches(shape)
     ]
     if len(branches) == 1:
         chosen: Any = branches[0].subquery()
     else:
-        parts = [sa.select(branch.subquery().c.id) for branch in branches]
-        chosen = sa.union_all(*parts).subquery()
-    return (
-        sa.select(images)
-        .join(chosen, chosen.c.id == images.c.id)
-        .order_by(*order)
-        .limit(query.limit + 1)
-    )
+        chosen = sa.union_all(*(sa.select(each.subquery().c.id) for each in branches)).subquery()
+    joined = sa.select(images).join(chosen, chosen.c.id == images.c.id)
+    return joined.order_by(*order).limit(page)
 
 
-def _branches(reach: Reach) -> list[Clause]:
+def _branches(shape: _Shape) -> list[Clause]:
     """Clauses that exclude one another and together are the reach."""
-    if reach.visibilities == frozenset(Visibility):
+    if shape.visibilities == frozenset(Visibility):
         return [sa.true()]
-    own = images.c.owner == reach.owner
-    others = sa.or_(images.c.owner != reach.owner, images.c.owner.is_(None))
-    found: list[Clause] = [] if reach.owner is None else [own]
-    for visibility in sorted(reach.visibilities, key=lambda each: each.value):
+    owner: Any = sa.bindparam("owner")
+    found: list[Clause] = [images.c.owner == owner] if shape.has_owner else []
+    others = sa.or_(images.c.owner != owner, images.c.owner.is_(None))
+    for visibility in sorted(shape.visibilities, key=lambda each: each.value):
         shown = images.c.visibility == visibility.value
-        found.append(shown if reach.owner is None else sa.and_(shown, others))
+        found.append(sa.and_(shown, others) if shape.has_owner else shown)
     return found or [sa.false()]
 
 
-def _condition(condition: Condition) -> Clause:
-    operand = condition.operand
-    if condition.test is Test.TAGGED:
+def _condition(name: str, attribute: str, test: Test) -> Clause:
+    operand: Any = sa.bindparam(name, expanding=test is Test.IN)
+    if test is Test.TAGGED:
         return images.c.id.in_(sa.select(image_tags.c.image_id).where(image_tags.c.tag == operand))
-    if condition.test is Test.PROPERTY:
+    if test is Test.PROPERTY:
         return images.c.id.in_(
             sa.select(image_properties.c.image_id).where(
-                image_properties.c.name == condition.attribute,
+                image_properties.c.name == sa.bindparam(f"{name}_name"),
                 image_properties.c.value == operand,
             )
         )
-    column: sa.ColumnElement[Any] = images.c[condition.attribute]
-    if condition.test is Test.IN:
-        return _is_in(column, operand)
-    if condition.test is Test.OUTSIDE:
-        return sa.or_(column < operand[0], column >= operand[1])
-    bound: Clause = column >= operand if condition.test is Test.AT_LEAST else column < operand
+    column: sa.ColumnElement[Any] = images.c[attribute]
+    if test is Test.IN:
+        return column.in_(operand)
+    if test is Test.OUTSIDE:
+        return sa.or_(column < operand, column >= sa.bindparam(f"{name}_end"))
+    bound: Clause = column >= operand if test is Test.AT_LEAST else column < operand
     return bound
-
-
-def _is_in(column: sa.ColumnElement[Any], operand: Sequence[Any]) -> Clause:
-    values = [each.value if isinstance(each, ImageStatus) else each for each in operand]
-    if len(values) == 1 and isinstance(values[0], bool):
-        return column.is_(sa.true() if values[0] else sa.false())
-    return column.in_(values)
 
 
 def _sortable(key: SortKey) -> sa.ColumnElement[Any]:
@@ -88,27 +131,29 @@ def _sortable(key: SortKey) -> sa.ColumnElement[Any]:
     column: sa.ColumnElement[Any] = images.c[key.attribute]
     if key.attribute in _NEVER_NULL:
         return column
-    return sa.func.coalesce(column, -1 if key.attribute == "size" else "")
+    return sa.func.coalesce(column, sa.literal_column("-1" if key.attribute == "size" else "''"))
 
 
 def _order(key: SortKey) -> sa.ColumnElement[Any]:
     return _sortable(key).desc() if key.descending else _sortable(key).asc()
 
 
-def _after(marker: Image, sort: Sequence[SortKey]) -> list[Clause]:
+def _after(sort: tuple[SortKey, ...]) -> list[Clause]:
     """What comes after the marker: later by the first key, or equal in it and later by the next…
 
     The plain bound on the first key is implied; it lets the database start inside its index.
     """
     later: list[Clause] = []
     equal: list[Clause] = []
-    for key in sort:
-        column, value = _sortable(key), _value(marker, key)
-        beyond = column < value if key.descending else column > value
+    for number, key in enumerate(sort):
+        column = _sortable(key)
+        value: Any = sa.bindparam(f"m{number}")
+        beyond: Clause = column < value if key.descending else column > value
         later.append(sa.and_(*equal, beyond))
         equal.append(column == value)
-    first, start = _sortable(sort[0]), _value(marker, sort[0])
-    bound = first <= start if sort[0].descending else first >= start
+    first = _sortable(sort[0])
+    start: Any = sa.bindparam("m0")
+    bound: Clause = first <= start if sort[0].descending else first >= start
     return [bound, sa.or_(*later)]
 
 

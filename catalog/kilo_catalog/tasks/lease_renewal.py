@@ -8,7 +8,8 @@ class LeaseRenewal:
     """Renews three times in a lease: two failures in a row lose no upload."""
 
     def __init__(self, claims: UploadClaims, lease: float) -> None:
-        self._periodic = Periodic("catalog-leases", lease / 3, claims.renew_all)
+        self._claims = claims
+        self._periodic = Periodic("catalog-leases", lease / 3, self.run_once)
 
     def start(self) -> None:
         """Begin to renew."""
@@ -17,3 +18,7 @@ class LeaseRenewal:
     def stop(self, timeout: float) -> None:
         """Renew no more."""
         self._periodic.stop(timeout)
+
+    def run_once(self) -> None:
+        """Renew every lease once."""
+        self._claims.renew_all()

@@ -14,7 +14,7 @@ pytest.register_assert_rewrite("contracts")
 
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
 MARIADB = "mariadb+pymysql://root@127.0.0.1:3306"
-RABBIT = "rabbit://guest:guest@127.0.0.1:5672/"
+RABBIT = "rabbit://guest:guest@127.0.0.1:5672/?temporary=true"
 
 
 def require(port: int, what: str) -> None:
@@ -37,7 +37,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def rabbit_url() -> str:
-    """A RabbitMQ; tests use topics with names of their own."""
+    """A RabbitMQ; tests use topics with names of their own, and leave nothing behind on it."""
     require(5672, "RabbitMQ")
     return RABBIT
 

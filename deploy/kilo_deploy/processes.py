@@ -16,6 +16,7 @@ from gevent.threadpool import ThreadPoolExecutor
 
 from kilo_common.bus.connect import open_transport
 from kilo_common.clock import SystemClock
+from kilo_common.errors import KiloError
 from kilo_common.http.auth import check_bind, open_strategy
 from kilo_common.ids import random_id
 from kilo_common.runtime import Runtime
@@ -47,6 +48,9 @@ def open_runtime(settings: StackSettings) -> Runtime:
 
 def native_threads() -> Executor:
     """Real threads whose results a greenlet can wait for."""
+    hub = gevent.get_hub()
+    # Whoever waits for a task gets its error; the hub need not print ours as well.
+    hub.NOT_ERROR = (*hub.NOT_ERROR, KiloError)
     executor: Executor = ThreadPoolExecutor(NATIVE_THREADS)
     return executor
 

@@ -38,7 +38,7 @@ from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
 
 __all__ = ["SCHEMA", "MessagingApi", "build", "build_over"]
 
-EVENTS_POOL = "kilo_messaging"
+EVENTS_POOL = "messaging"
 EVENT_PRIORITIES = ("info", "warn", "error")
 PUSH_TOPIC = "messaging.push"
 _SPARE = 4096
@@ -82,7 +82,7 @@ def build_over(
     desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
-    operations = make_operations(desk, hub)
+    operations = make_operations(desk, hub, frozenset({settings.events.topic}))
     dispatcher = Dispatcher(operations, ACTIONS)
     websocket = WebSocketServer(
         _session_opener(desk, hub, dispatcher, settings, runtime),
@@ -134,7 +134,9 @@ def _services(
         topic=runtime.bus_settings.notification_topic,
         exchange=runtime.bus_settings.exchange,
         priorities=EVENT_PRIORITIES,
-        pool=EVENTS_POOL,
+        # A pool's name is that of a queue on the broker: deployments with topics of their own
+        # that share a broker must not share the queue.
+        pool=f"{runtime.bus_settings.notification_topic}.{EVENTS_POOL}",
     )
     return (hub, sweeper, listener)
 

@@ -24,7 +24,7 @@ def config(tmp_path: Path, rabbit_url: str) -> Path:
         f"""
 state_dir = "{tmp_path}/state"
 [bus]
-url = "{rabbit_url}?durable=false"
+url = "{rabbit_url}"
 exchange = "{name}"
 notification_topic = "{name}"
 [catalog.http]

@@ -16,7 +16,9 @@ from kilo_common.errors import KiloError
 
 log = logging.getLogger(__name__)
 BATCH = 100
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=15)
+"""How long a dead relay's batch waits for another. A live one that takes longer only makes
+duplicates, which listeners know by their message id."""
 POLL = 1.0
 GREATEST_PAUSE = 30.0
 

@@ -11,6 +11,7 @@ from kilo_common.bus.target import Address, Kind
 
 TRANSIENT_EXPIRY_MS = 1_800_000
 """Reply and fanout queues that nobody uses are removed by the broker after half an hour."""
+TEMPORARY_EXPIRY_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Topology:
     """Work queues and their exchange survive a restart of the broker."""
     quorum: bool = False
     """Work queues are quorum queues."""
+    temporary: bool = False
+    """The broker removes exchanges and work queues a minute after the last use."""
 
     def exchange(self, address: Address) -> ExchangePlan:
         """The exchange that a message for `address` is published to."""
@@ -49,7 +52,8 @@ class Topology:
             return ExchangePlan("", "direct")
         if address.kind is Kind.FANOUT:
             return ExchangePlan(f"{address.name}_fanout", "fanout", auto_delete=True)
-        return ExchangePlan(address.exchange, durable=self.durable)
+        durable = self.durable and not self.temporary
+        return ExchangePlan(address.exchange, durable=durable, auto_delete=self.temporary)
 
     def routing_key(self, address: Address) -> str:
         """The key that a message for `address` is published with."""
@@ -64,11 +68,13 @@ class Topology:
         if address.kind is Kind.FANOUT:
             name = f"{address.name}_fanout_{unique}"
             return QueuePlan(exchange, name, address.name, arguments=transient)
-        quorum = {"x-queue-type": "quorum"} if self.quorum else {}
+        arguments: dict[str, Any] = {"x-queue-type": "quorum"} if self.quorum else {}
+        if self.temporary:
+            arguments["x-expires"] = TEMPORARY_EXPIRY_MS
         return QueuePlan(
             exchange,
             group or address.name,
             address.name,
-            durable=self.durable or self.quorum,
-            arguments=quorum,
+            durable=self.quorum or exchange.durable,
+            arguments=arguments,
         )

@@ -59,9 +59,7 @@ class NoAuth:
         return Identity(project, headers.get("x-user-id") or "anonymous", roles)
 
 
-STRATEGIES = DriverTable(
-    "auth strategy", {"none": Driver("kilo_common.http.auth:NoAuth")}, group="kilostack.auth"
-)
+STRATEGIES = DriverTable("auth strategy", {"none": Driver("kilo_common.http.auth:NoAuth")})
 
 
 def open_strategy(settings: AuthSettings) -> AuthStrategy:

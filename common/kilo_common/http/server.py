@@ -21,7 +21,8 @@ from kilo_common.http.upgrade import TAKEOVER_KEY
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
-_TAKEN_KEY = "kilo.taken_sockets"
+IDLE_TIMEOUT = 120.0
+"""Seconds that a client may neither send what it began nor read what it asked for."""
 DRAIN_LIMIT = 4 * 1024 * 1024
 """Bytes of an unread request body that are read and dropped so that the client sees our answer."""
 
@@ -43,14 +44,15 @@ class HttpServer:
         *,
         name: str,
         max_connections: int = 10_000,
+        idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
         self._app = app
         self._host = host
         self._port = port
         self._name = name
         self._pool = Pool(max_connections)
-        self._server: pywsgi.WSGIServer | None = None
-        self._taken: WeakSet[socket.socket] = WeakSet()
+        self._idle_timeout = idle_timeout
+        self._server: _Server | None = None
 
     @property
     def url(self) -> str:
@@ -66,28 +68,27 @@ class HttpServer:
         """
         listener = open_listener(self._host, self._port, self._name)
         self._port = listener.getsockname()[1]
-        self._server = pywsgi.WSGIServer(
+        self._server = _Server(
             listener,
             self._app,
             spawn=self._pool,
             log=None,
             error_log=logging.getLogger("kilo.http.server"),
             handler_class=_Handler,
-            environ={_TAKEN_KEY: self._taken},
         )
+        self._server.idle_timeout = self._idle_timeout
         self._server.start()
         log.debug("%s listens on %s", self._name, self.url)
 
     def stop(self, timeout: float) -> None:
         """Stop listening, let requests in hand finish for `timeout` seconds, then cut them.
 
-        Sessions on sockets that were taken over see the end of their input, and can say goodbye.
+        Connections without a request close at once. Sessions on sockets that were taken over see
+        the end of their input, and can say goodbye.
         """
         if self._server is not None:
             self._server.close()
-            for taken in tuple(self._taken):
-                with contextlib.suppress(OSError):  # the client may be gone already
-                    taken.shutdown(socket.SHUT_RD)
+            self._server.end_waiting()
             self._server.stop(timeout=timeout)
             self._server = None
 
@@ -123,10 +124,44 @@ def _listen_advice(fault: Exception, host: str, port: int, name: str) -> str:
     return f"{name} cannot listen on {host}:{port}: {fault}"
 
 
+class _Server(pywsgi.WSGIServer):
+    """pywsgi that knows which connections have no request in hand."""
+
+    idle_timeout = IDLE_TIMEOUT
+    ending = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.idle: WeakSet[socket.socket] = WeakSet()
+        self.taken: WeakSet[socket.socket] = WeakSet()
+
+    def end_waiting(self) -> None:
+        """End the input of connections that wait for a request, and of those taken over."""
+        self.ending = True
+        for waiting in (*self.idle, *self.taken):
+            with contextlib.suppress(OSError):  # the client may be gone already
+                waiting.shutdown(socket.SHUT_RD)
+
+
 class _Handler(pywsgi.WSGIHandler):
     """A connection that can hand its socket over, and that does not drain an endless body."""
 
+    server: _Server
     wsgi_input: pywsgi.Input
+
+    def handle(self) -> None:
+        self.socket.settimeout(self.server.idle_timeout)
+        super().handle()
+
+    def read_requestline(self) -> Any:
+        if self.server.ending:
+            return ""
+        waiting = self.socket
+        self.server.idle.add(waiting)
+        try:
+            return super().read_requestline()
+        finally:
+            self.server.idle.discard(waiting)
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
@@ -150,8 +185,8 @@ class _Handler(pywsgi.WSGIHandler):
         self.wsgi_input.content_length = 0
         self.wsgi_input.chunked_input = False
         taken: socket.socket = self.socket
-        assert self.environ is not None  # there is a request
-        self.environ[_TAKEN_KEY].add(taken)
+        taken.settimeout(None)
+        self.server.taken.add(taken)
         return taken
 
     def _drain_ended(self, complete: bool) -> None:

@@ -11,7 +11,6 @@ from kilo_messaging.protocol.core import Action, Request, Response
 from kilo_messaging.service.claims import HeldClaim
 from kilo_messaging.service.messages import Draft
 from kilo_messaging.service.operations import Operations
-from kilo_messaging.service.topics import TopicFilter
 
 Metadata = dict[str, Any]
 
@@ -28,16 +27,22 @@ def _health(do: Operations, request: Request, _params: Any, _document: None) -> 
 def _list_topics(
     do: Operations, request: Request, params: schemas.TopicList, _document: None
 ) -> Response:
-    wanted = None
-    if params.name or params.filters:
-        wanted = TopicFilter(params.name, params.filters)
-    found = do.topics.page(request.context, marker=params.marker, limit=params.limit, wanted=wanted)
+    called = views.list_key(request.base, request.action)
+    as_queues = called == "queues"
+    found = do.topics.page(
+        request.context,
+        marker=params.marker,
+        limit=params.limit,
+        name=params.name,
+        metadata=params.filters,
+        as_queues=as_queues,
+    )
     items = [views.topic_view(each, request.base, detailed=params.detailed) for each in found]
-    body: dict[str, Any] = {views.list_key(request.base, request.action): items}
+    body: dict[str, Any] = {called: items}
     if request.base:
         body["links"] = _next_topics(request, params, found[-1].key.name) if found else []
     if params.with_count:
-        body["count"] = do.topics.count(request.context)
+        body["count"] = do.topics.count(request.context, as_queues=as_queues)
     return Response(200, views.encode(body))
 
 

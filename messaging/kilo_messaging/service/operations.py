@@ -21,9 +21,11 @@ class Operations:
     health: HealthOperations
 
 
-def make_operations(desk: Desk, hub: PushHub) -> Operations:
-    """The operations over one desk."""
-    topics = TopicOperations(desk)
+def make_operations(
+    desk: Desk, hub: PushHub, service_topics: frozenset[str] = frozenset()
+) -> Operations:
+    """The operations over one desk. For `service_topics` see `TopicOperations`."""
+    topics = TopicOperations(desk, service_topics)
     messages = MessageOperations(desk, hub)
     claims = ClaimOperations(desk)
     health = HealthOperations(desk, topics, messages, claims)

@@ -10,6 +10,7 @@ from kilo_common.context import RequestContext
 from kilo_messaging.domain.topic import (
     Metadata,
     Topic,
+    TopicKey,
     check_metadata,
     patch_metadata,
     with_defaults,
@@ -24,24 +25,32 @@ _SCAN = 100
 
 @dataclass(frozen=True)
 class TopicFilter:
-    """Which topics to list: the name contains `name`, and each key has the value named."""
+    """Which topics to list: the name contains `name`, each key has the value named, none hidden."""
 
     name: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
 
     def lets_through(self, topic: Topic) -> bool:
         """Whether the topic is wanted. Values compare as text, as they come in a URL."""
-        return self.name in topic.key.name and all(
-            key in topic.metadata and _as_text(topic.metadata[key]) == value
-            for key, value in self.metadata.items()
+        name = topic.key.name
+        return (
+            self.name in name
+            and name not in self.hidden
+            and all(
+                key in topic.metadata and _as_text(topic.metadata[key]) == value
+                for key, value in self.metadata.items()
+            )
         )
 
 
 class TopicOperations:
     """What a client may do with topics."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, service_topics: frozenset[str] = frozenset()) -> None:
+        """`service_topics` are those that the service posts to by itself, in every project."""
         self._desk = desk
+        self._service_topics = service_topics
 
     def create(self, context: RequestContext, name: str, metadata: Metadata) -> bool:
         """Make a topic; False, and nothing changes, if there is one of that name.
@@ -68,9 +77,14 @@ class TopicOperations:
         *,
         marker: str = "",
         limit: int | None = None,
-        wanted: TopicFilter | None = None,
+        name: str = "",
+        metadata: Mapping[str, str] | None = None,
+        as_queues: bool = False,
     ) -> list[Topic]:
-        """The project's topics by name, those after `marker`.
+        """The project's topics by name, those after `marker` that `TopicFilter` lets through.
+
+        `as_queues` leaves out the service's own: clients of queues cannot hold such names (they
+        know letters, digits, dashes and underscores only) and fail on the whole list.
 
         Raises:
             LimitExceeded: `limit` is not a page's.
@@ -79,7 +93,9 @@ class TopicOperations:
         desk.permit(context, "queues:get_all")
         size = desk.page_size(limit)
         project = project_of(context)
-        if wanted is None:
+        hidden = self._service_topics if as_queues else frozenset()
+        wanted = TopicFilter(name, metadata or {}, hidden)
+        if wanted == TopicFilter():
             return desk.stores.topics.page(project, after=marker, limit=size)
         found: list[Topic] = []
         while len(found) < size:
@@ -90,10 +106,13 @@ class TopicOperations:
             marker = batch[-1].key.name
         return found[:size]
 
-    def count(self, context: RequestContext) -> int:
-        """How many topics the project has."""
+    def count(self, context: RequestContext, *, as_queues: bool = False) -> int:
+        """How many topics the project has, the service's own counted unless `as_queues`."""
         self._desk.permit(context, "queues:get_all")
-        return self._desk.stores.topics.count(project_of(context))
+        topics, project = self._desk.stores.topics, project_of(context)
+        hidden = self._service_topics if as_queues else frozenset()
+        present = sum(topics.get(TopicKey(project, name)) is not None for name in hidden)
+        return topics.count(project) - present
 
     def update(self, context: RequestContext, name: str, changes: Sequence[Any]) -> dict[str, Any]:
         """Change a topic's metadata by a JSON patch; what it is then. A missing topic is made.

@@ -22,7 +22,7 @@ class TestKombuTransport(TransportContract):
 
     @pytest.fixture
     def transport(self, rabbit_url: str) -> Iterator[Transport]:
-        transport = open_transport(rabbit_url + "?durable=false")
+        transport = open_transport(rabbit_url)
         transport.start()
         yield transport
         transport.stop(10)
@@ -52,13 +52,13 @@ def test_the_second_host_serves_when_the_first_does_not(rabbit_url: str) -> None
 
 def test_a_queue_that_a_peer_made_otherwise_is_used_as_it_is(rabbit_url: str) -> None:
     target = Target(f"kilo-mixed-{time.time_ns()}", exchange="kilo-mixed")
-    durable = open_transport(rabbit_url + "?durable=true")
-    transient = open_transport(rabbit_url + "?durable=false")
+    quorum = open_transport(rabbit_url + "&quorum=true")
+    classic = open_transport(rabbit_url)
     inbox = Inbox()
-    transient.consume(target.topic_address, inbox)
-    durable.publish(target.topic_address, b"one")
-    durable.consume(target.topic_address, inbox)
-    durable.publish(target.topic_address, b"two")
+    classic.consume(target.topic_address, inbox)
+    quorum.publish(target.topic_address, b"one")
+    quorum.consume(target.topic_address, inbox)
+    quorum.publish(target.topic_address, b"two")
     assert set(inbox.bodies(2)) == {b"one", b"two"}
-    durable.stop(5)
-    transient.stop(5)
+    quorum.stop(5)
+    classic.stop(5)

@@ -72,7 +72,7 @@ class Calculator(Endpoint):
 def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     url = request.param
     if url == "rabbit":
-        url = request.getfixturevalue("rabbit_url") + "?durable=false"
+        url = request.getfixturevalue("rabbit_url")
     transport = open_transport(url)
     transport.start()
     yield transport

@@ -34,14 +34,19 @@ seen: list[str] = []
 
 
 @pytest.fixture
-def address() -> Iterator[tuple[str, int]]:
+def server() -> Iterator[Any]:
     from kilo_common.http.server import HttpServer  # noqa: PLC0415 - only under gevent
 
     seen.clear()
-    server = HttpServer(app, "127.0.0.1", 0, name="test")
+    server = HttpServer(app, "127.0.0.1", 0, name="test", idle_timeout=0.3)
     server.start()
-    yield "127.0.0.1", int(server.url.rpartition(":")[2])
+    yield server
     server.stop(1)
+
+
+@pytest.fixture
+def address(server: Any) -> tuple[str, int]:
+    return "127.0.0.1", int(server.url.rpartition(":")[2])
 
 
 def ask(connection: socket.socket, request: bytes) -> bytes:
@@ -112,3 +117,24 @@ def test_an_endless_refused_body_is_not_read_to_its_end(address: tuple[str, int]
         connection.sendall(b"PUT /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 415")
         assert send_until_cut(connection) < 100_000_000
+
+
+def test_a_client_that_stalls_in_the_middle_of_its_body_is_given_up(
+    address: tuple[str, int],
+) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+        assert connection.recv(1000) == b""
+    assert seen == ["truncated"]
+
+
+def test_a_stop_does_not_wait_for_connections_without_a_request(
+    server: Any, address: tuple[str, int]
+) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        assert ask(connection, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 200")
+        began = time.monotonic()
+        server.stop(10)
+        assert time.monotonic() - began < 5
+        assert connection.recv(1000) == b""

@@ -1,6 +1,7 @@
 """`rabbit://` and `amqp://`: the driver as the bus sees it.
 
-URL options: `durable` (default true: work queues survive a restart of the broker) and `quorum`.
+URL options: `durable` (default true: work queues survive a restart of the broker), `quorum`, and
+`temporary` (the broker cleans up after the last use: for tests and trials).
 """
 
 import threading
@@ -30,9 +31,11 @@ class KombuTransport(Transport):
     )
 
     def __init__(self, url: str) -> None:
-        self._url = parse(url, known=frozenset({"durable", "quorum"}))
+        self._url = parse(url, known=frozenset({"durable", "quorum", "temporary"}))
         self._topology = Topology(
-            durable=self._url.flag("durable", True), quorum=self._url.flag("quorum", False)
+            durable=self._url.flag("durable", True),
+            quorum=self._url.flag("quorum", False),
+            temporary=self._url.flag("temporary", False),
         )
         self._publisher = Publisher(self._url, self._topology)
         self._consumers: list[KombuConsumer] = []

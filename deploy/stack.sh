@@ -8,4 +8,9 @@ root=$PWD
 
 kilo_venv "$root/.venv" "" # only what running needs
 kilo_system_tools
+# The start time that is printed counts from here.
+if [ -r /proc/uptime ]; then
+    read -r KILOSTACK_REPLACED_AT _ </proc/uptime
+    export KILOSTACK_REPLACED_AT
+fi
 exec "$root/.venv/bin/kilostack" up "$@"

@@ -78,8 +78,15 @@ class StopSignal:
 
 
 def seconds_since_start() -> float:
-    """How long this process has run, by the kernel's own record of its start."""
+    """How long this process has run, by the kernel's own record of its start.
+
+    A script that replaces itself by us keeps its process, and so its start: it says in
+    KILOSTACK_REPLACED_AT when that was, in seconds since boot, as /proc/uptime has it.
+    """
     try:
+        replaced_at = os.environ.get("KILOSTACK_REPLACED_AT")
+        if replaced_at:
+            return time.clock_gettime(time.CLOCK_BOOTTIME) - float(replaced_at)
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return time.clock_gettime(time.CLOCK_BOOTTIME) - began

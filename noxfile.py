@@ -99,7 +99,7 @@ def wheel(session: nox.Session) -> None:
                 "-m",
                 "pip",
                 "wheel",
-                "--quiet",
+                "-qq",
                 "--no-deps",
                 "--wheel-dir",
                 str(built),
@@ -110,7 +110,7 @@ def wheel(session: nox.Session) -> None:
         (file,) = built.glob("kilostack-*.whl")
         session.run(builder, "-m", "venv", str(fresh), external=True)
         interpreter = str(fresh / "bin" / "python")
-        session.run(interpreter, "-m", "pip", "install", "--quiet", str(file), external=True)
+        session.run(interpreter, "-m", "pip", "install", "-qq", str(file), external=True)
         environment = dict(os.environ, HOME=folder)
         environment.pop("PYTHONPATH", None)
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

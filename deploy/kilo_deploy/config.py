@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from kilo_catalog.config import CatalogSettings
-from kilo_messaging.config import MessagingSettings
 from msgspec import Meta
 
+from kilo_catalog.config import CatalogSettings
 from kilo_common.config import Section, load
 from kilo_common.errors import ConfigInvalid
 from kilo_common.settings import AuthSettings, BusSettings, LogSettings
+from kilo_messaging.config import MessagingSettings
 
 S = TypeVar("S", bound=msgspec.Struct)
 STATE_DIR = "{state_dir}"

@@ -1,6 +1,5 @@
 """The parts as processes of their own, joined by a real RabbitMQ: the same result."""
 
-import json
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -117,13 +116,17 @@ def test_without_the_schema_the_remedy_is_named(config: Path, processes: ExitSta
     assert "kilostack db upgrade" in "".join(process.output)
 
 
+def on_port(config: Path, section: str, port: int) -> None:
+    """Give the listener of a section a fixed port, which several processes can share."""
+    config.write_text(
+        config.read_text().replace(f"{section}\nport = 0", f"{section}\nport = {port}")
+    )
+
+
 def test_several_worker_processes_share_one_port(
     config: Path, processes: ExitStack, unused_port: int
 ) -> None:
-    text = config.read_text().replace(
-        "[catalog.http]\nport = 0", f"[catalog.http]\nport = {unused_port}"
-    )
-    config.write_text(text)
+    on_port(config, "[catalog.http]", unused_port)
     assert KilostackProcess(["db", "upgrade", "--config", str(config)]).wait() == 0
     api = start(processes, "catalog-api", config, "--workers", "2")
     api.wait_for("serves")
@@ -132,4 +135,22 @@ def test_several_worker_processes_share_one_port(
     ids = {catalog.json("POST", "/v2/images", {"name": f"n{n}"})["id"] for n in range(10)}
     listed = catalog.json("GET", "/v2/images?limit=100")["images"]
     assert ids == {each["id"] for each in listed}
-    assert api.interrupt() == 0, json.dumps(api.output)
+    assert api.interrupt() == 0, "".join(api.output)
+
+
+def test_a_message_reaches_the_sockets_of_every_worker_process(
+    config: Path, processes: ExitStack, unused_port: int
+) -> None:
+    on_port(config, "[messaging.http]", unused_port)
+    assert KilostackProcess(["db", "upgrade", "--config", str(config)]).wait() == 0
+    messaging = start(processes, "messaging", config, "--workers", "2")
+    messaging.wait_for("serves")
+    messaging.wait_for("serves")
+    address = f"127.0.0.1:{unused_port}"
+    watches = [TopicWatch(f"ws://{address}", "news", "p1", timeout=30) for _ in range(8)]
+    client = ApiClient(f"http://{address}", {"X-Project-Id": "p1", "Client-ID": uuid.uuid4().hex})
+    client.json("POST", "/v2/topics/news/messages", {"messages": [{"body": "all", "ttl": 300}]})
+    for watch in watches:
+        assert next(watch.messages()) == "all"
+        watch.close()
+    assert messaging.interrupt() == 0, "".join(messaging.output)

@@ -9,7 +9,7 @@ import pytest
 
 from kilo_common.bus.errors import NoRoute
 from kilo_common.bus.target import Address, Kind, Target
-from kilo_common.bus.transport import Capability, Delivery, Transport
+from kilo_common.bus.transport import DEAD_REASON, Capability, Delivery, Transport
 
 PATIENCE = 10.0
 
@@ -127,15 +127,22 @@ class TransportContract:
         assert second.redelivered
         second.ack()
 
-    def test_a_rejected_message_does_not_come_again(
-        self, transport: Transport, target: Target
+    @pytest.mark.parametrize("pool", ["", "pool"])
+    def test_a_rejected_message_ends_among_the_dead_letters_with_its_reason(
+        self, transport: Transport, target: Target, pool: str
     ) -> None:
-        inbox = Inbox()
-        transport.consume(target.topic_address, inbox)
-        transport.publish(target.topic_address, b"poison")
-        inbox.next().reject()
+        group = f"{target.topic}-{pool}" if pool else ""
+        inbox, graveyard = Inbox(), Inbox()
+        transport.consume(target.topic_address, inbox, group=group)
+        transport.publish(target.topic_address, b"poison", headers={"kind": "test"})
+        inbox.next().reject("cannot be read")
         transport.publish(target.topic_address, b"good")
         assert inbox.bodies(1) == [b"good"]
+        transport.consume(target.topic_address.dead_letters(group), graveyard)
+        dead = graveyard.next()
+        assert dead.body == b"poison"
+        assert dead.headers == {"kind": "test", DEAD_REASON: "cannot be read"}
+        dead.ack()
 
     def test_a_cancelled_consumer_takes_nothing_more(
         self, transport: Transport, target: Target

@@ -65,7 +65,7 @@ class NotificationListener:
             notification = Notification.from_message(unwrap(delivery.body))
         except EnvelopeInvalid as fault:
             log.warning("a notification is refused: %s", fault)
-            delivery.reject()
+            delivery.reject(str(fault))
             return
         self._handle(notification)
         delivery.ack()

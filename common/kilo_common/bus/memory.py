@@ -8,21 +8,31 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from kilo_common.bus.errors import BusUnavailable, NoRoute
 from kilo_common.bus.target import Address, Kind
-from kilo_common.bus.transport import Capability, Consumer, Deliver, Delivery, Transport
+from kilo_common.bus.transport import (
+    DEAD_REASON,
+    REASON_LIMIT,
+    Capability,
+    Consumer,
+    Deliver,
+    Delivery,
+    Transport,
+)
 from kilo_common.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
-_DEAD_LETTERS = 1000
+_LASTING = frozenset({Kind.QUEUE, Kind.DEAD})
+"""Kinds whose queues are there without a consumer."""
 
 
 @dataclass(frozen=True)
 class _Message:
     body: bytes
+    headers: Mapping[str, str]
     expires: float | None
     redelivered: bool = False
 
@@ -33,13 +43,12 @@ class _Queue:
     def __init__(self, clock: Clock) -> None:
         self.waiting: deque[_Message] = deque()
         self.changed = threading.Condition()
-        self.dead: deque[bytes] = deque(maxlen=_DEAD_LETTERS)
         self._clock = clock
 
-    def put(self, body: bytes, ttl: float | None) -> None:
+    def put(self, body: bytes, headers: Mapping[str, str], ttl: float | None) -> None:
         expires = None if ttl is None else self._clock.monotonic() + ttl
         with self.changed:
-            self.waiting.append(_Message(body, expires))
+            self.waiting.append(_Message(body, headers, expires))
             self.changed.notify()
 
     def take(self) -> _Message | None:
@@ -62,11 +71,17 @@ class _MemoryConsumer(Consumer):
     """One thread that gives a queue's messages to one function."""
 
     def __init__(
-        self, queue: _Queue, deliver: Deliver, prefetch: int, gone: Callable[[], None]
+        self,
+        queue: _Queue,
+        deliver: Deliver,
+        prefetch: int,
+        bury: Callable[[_Message, str], None],
+        gone: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._deliver = deliver
         self._prefetch = prefetch
+        self._bury = bury
         self._gone = gone
         self._in_hand: dict[int, _Message] = {}
         self._tags = itertools.count()
@@ -116,9 +131,10 @@ class _MemoryConsumer(Consumer):
         return Delivery(
             body=message.body,
             redelivered=message.redelivered,
+            headers=message.headers,
             ack=lambda: self._ack(tag),
             requeue=lambda: self._requeue(tag),
-            reject=lambda: self._reject(tag),
+            reject=lambda reason: self._reject(tag, reason),
         )
 
     def _ack(self, tag: int) -> None:
@@ -135,10 +151,10 @@ class _MemoryConsumer(Consumer):
         if message is not None:
             self._queue.put_back([message])
 
-    def _reject(self, tag: int) -> None:
+    def _reject(self, tag: int, reason: str) -> None:
         message = self._settle(tag)
         if message is not None:
-            self._queue.dead.append(message.body)
+            self._bury(message, reason)
 
 
 class MemoryTransport(Transport):
@@ -176,24 +192,25 @@ class MemoryTransport(Transport):
         ttl: float | None = None,
         mandatory: bool = False,
         timeout: float = 30.0,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         del timeout  # it is in the queue at once
         self.check()
         with self._lock:
             queues = list(self._bindings.get(address, {}).values())
-            if not queues and address.kind is Kind.QUEUE and not mandatory:
+            if not queues and address.kind in _LASTING and not mandatory:
                 queues = [self._bind(address, "")]
         if mandatory and not queues:
             raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
         for queue in queues:
-            queue.put(body, ttl)
+            queue.put(body, dict(headers or {}), ttl)
 
     def consume(
         self, address: Address, deliver: Deliver, *, group: str = "", prefetch: int = 16
     ) -> Consumer:
         self.check()
         with self._lock:
-            shared = address.kind is Kind.QUEUE
+            shared = address.kind in _LASTING
             name = group if shared else f"{group}#{next(self._names)}"
             queue = self._bind(address, name)
 
@@ -204,15 +221,14 @@ class MemoryTransport(Transport):
                     if not shared:
                         self._bindings[address].pop(name, None)
 
-            consumer = _MemoryConsumer(queue, deliver, prefetch, gone)
+            def bury(message: _Message, reason: str) -> None:
+                if address.kind is Kind.QUEUE:
+                    headers = {**message.headers, DEAD_REASON: reason[:REASON_LIMIT]}
+                    self.publish(address.dead_letters(group), message.body, headers=headers)
+
+            consumer = _MemoryConsumer(queue, deliver, prefetch, bury, gone)
             self._consumers.append(consumer)
         return consumer
-
-    def dead_letters(self, address: Address, group: str = "") -> list[bytes]:
-        """The bodies that consumers of a queue rejected, oldest first."""
-        with self._lock:
-            queue = self._bindings.get(address, {}).get(group)
-        return list(queue.dead) if queue else []
 
     def _bind(self, address: Address, name: str) -> _Queue:
         """The queue of that name at the address. Called with the lock held."""

@@ -140,7 +140,7 @@ class RpcClient:
             reply = Reply.from_message(unwrap(delivery.body))
         except EnvelopeInvalid as fault:
             log.warning("a reply is refused: %s", fault)
-            delivery.reject()
+            delivery.reject(str(fault))
             return
         delivery.ack()
         waiting = self._waiting.get(reply.message_id)

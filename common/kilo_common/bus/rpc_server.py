@@ -69,7 +69,7 @@ class RpcServer:
             request = Request.from_message(unwrap(delivery.body))
         except EnvelopeInvalid as fault:
             log.warning("a request is refused: %s", fault)
-            delivery.reject()
+            delivery.reject(str(fault))
             return
         if request.unique_id and request.unique_id in self._finished:
             log.info("a duplicate of %s is dropped", request.method)

@@ -13,6 +13,8 @@ class Kind(Enum):
     """Each that listens gets a copy; nobody listening, nobody gets it."""
     REPLY = "reply"
     """One consumer, found by the queue's own name; gone when the consumer is."""
+    DEAD = "dead"
+    """What the consumers of a queue rejected, kept until somebody looks."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Address:
     kind: Kind
     exchange: str
     name: str
+
+    def dead_letters(self, group: str = "") -> "Address":
+        """Where messages go that a consumer of this queue, or of that pool of it, rejects."""
+        return Address(Kind.DEAD, self.exchange, group or self.name)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Topology:
 
     def exchange(self, address: Address) -> ExchangePlan:
         """The exchange that a message for `address` is published to."""
-        if address.kind is Kind.REPLY:
+        if address.kind in (Kind.REPLY, Kind.DEAD):
             return ExchangePlan("", "direct")
         if address.kind is Kind.FANOUT:
             return ExchangePlan(f"{address.name}_fanout", "fanout", auto_delete=True)
@@ -57,7 +57,9 @@ class Topology:
 
     def routing_key(self, address: Address) -> str:
         """The key that a message for `address` is published with."""
-        return "" if address.kind is Kind.FANOUT else address.name
+        if address.kind is Kind.FANOUT:
+            return ""
+        return _dead_queue(address) if address.kind is Kind.DEAD else address.name
 
     def queue(self, address: Address, group: str, unique: str) -> QueuePlan:
         """The queue that a consumer of `address` reads. `unique` tells fanout queues apart."""
@@ -68,13 +70,18 @@ class Topology:
         if address.kind is Kind.FANOUT:
             name = f"{address.name}_fanout_{unique}"
             return QueuePlan(exchange, name, address.name, arguments=transient)
+        name = _dead_queue(address) if address.kind is Kind.DEAD else group or address.name
         arguments: dict[str, Any] = {"x-queue-type": "quorum"} if self.quorum else {}
         if self.temporary:
             arguments["x-expires"] = TEMPORARY_EXPIRY_MS
         return QueuePlan(
             exchange,
-            group or address.name,
-            address.name,
-            durable=self.quorum or exchange.durable,
+            name,
+            self.routing_key(address),
+            durable=self.quorum or (self.durable and not self.temporary),
             arguments=arguments,
         )
+
+
+def _dead_queue(address: Address) -> str:
+    return f"{address.name}.dead"

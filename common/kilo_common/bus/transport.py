@@ -5,12 +5,16 @@ A driver moves bytes; what they mean is `envelope.py`'s business. Every driver p
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
 
 from kilo_common.bus.target import Address
+
+DEAD_REASON = "kilo-dead-reason"
+"""The header of a dead letter that says why it was rejected."""
+REASON_LIMIT = 500
 
 
 class Capability(Enum):
@@ -34,12 +38,15 @@ class Delivery:
     body: bytes
     redelivered: bool
     """Somebody had it before and did not finish."""
+    headers: Mapping[str, str]
+    """What the publisher said beside the body; empty for most."""
     ack: Callable[[], None] = field(repr=False)
     """The work is done: forget the message."""
     requeue: Callable[[], None] = field(repr=False)
     """The work was not done: give it out again, marked as redelivered."""
-    reject: Callable[[], None] = field(repr=False)
-    """The message can never be served: drop it, or put it in the dead letters if there are any."""
+    reject: Callable[[str], None] = field(repr=False)
+    """The message can never be served, for the reason given: a message of a queue goes to its dead
+    letters, with the reason in the header DEAD_REASON; any other is dropped."""
 
 
 Deliver = Callable[[Delivery], None]
@@ -80,6 +87,7 @@ class Transport(ABC):
         ttl: float | None = None,
         mandatory: bool = False,
         timeout: float = 30.0,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Hand `body` to the broker and return once it has it.
 

@@ -133,7 +133,7 @@ class PushHub:
             bundle = msgspec.json.decode(delivery.body, type=_Bundle)
         except (msgspec.DecodeError, msgspec.ValidationError) as fault:
             log.warning("an announcement on the bus is not readable: %s", fault)
-            delivery.reject()
+            delivery.reject(str(fault))
             return
         if bundle.origin != self._origin:
             self._enqueue(self._here, bundle.pushes)

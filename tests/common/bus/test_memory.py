@@ -39,17 +39,6 @@ def test_two_transports_know_nothing_of_each_other() -> None:
     other.stop(1)
 
 
-def test_a_rejected_message_is_kept_among_the_dead_letters() -> None:
-    transport = MemoryTransport()
-    address = Target("poisoned").topic_address
-    inbox = Inbox()
-    transport.consume(address, inbox)
-    transport.publish(address, b"bad")
-    inbox.next().reject()
-    assert transport.dead_letters(address) == [b"bad"]
-    transport.stop(1)
-
-
 def test_what_was_in_hand_when_the_bus_stopped_comes_again() -> None:
     transport = MemoryTransport()
     address = Target("restart").topic_address

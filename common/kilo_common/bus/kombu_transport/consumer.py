@@ -8,6 +8,7 @@ import itertools
 import logging
 import random
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import kombu
@@ -26,6 +27,7 @@ from kilo_common.bus.transport import Consumer, Deliver, Delivery
 from kilo_common.bus.url import BusUrl
 
 log = logging.getLogger(__name__)
+Bury = Callable[[bytes, Mapping[str, str], str], None]
 POLL = 1.0
 """Seconds a read waits before the thread looks at its heartbeat and at whether to go on."""
 
@@ -33,11 +35,15 @@ POLL = 1.0
 class KombuConsumer(Consumer):
     """Reads one queue. After a lost connection, what was unacknowledged comes again."""
 
-    def __init__(self, url: BusUrl, plan: QueuePlan, deliver: Deliver, prefetch: int) -> None:
+    def __init__(
+        self, url: BusUrl, plan: QueuePlan, deliver: Deliver, prefetch: int, bury: Bury
+    ) -> None:
+        """`bury` puts away a message that is rejected, before it is acknowledged."""
         self._url = url
         self._plan = plan
         self._deliver = deliver
         self._prefetch = prefetch
+        self._bury = bury
         self._writing = threading.Lock()
         self._connection: kombu.Connection | None = None
         self._channel: Any = None
@@ -135,13 +141,20 @@ class KombuConsumer(Consumer):
     def _take(self, channel: Any, message: Any) -> None:
         tag: int = message.delivery_tag
         self._in_hand.add(tag)
-        body = message.body
+        body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
+        headers = {str(key): str(value) for key, value in (message.headers or {}).items()}
+
+        def reject(reason: str) -> None:
+            self._bury(body, headers, reason)
+            self._settle(channel, tag, "basic_ack")
+
         delivery = Delivery(
-            body=body.encode() if isinstance(body, str) else bytes(body),
+            body=body,
             redelivered=bool(message.delivery_info.get("redelivered")),
+            headers=headers,
             ack=lambda: self._settle(channel, tag, "basic_ack"),
             requeue=lambda: self._settle(channel, tag, "basic_reject", requeue=True),
-            reject=lambda: self._settle(channel, tag, "basic_reject", requeue=False),
+            reject=reject,
         )
         try:
             self._deliver(delivery)

@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import kombu
@@ -21,6 +23,17 @@ from kilo_common.bus.topology import ExchangePlan, Topology
 from kilo_common.bus.url import BusUrl
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What is to be published, and where to."""
+
+    address: Address
+    body: bytes
+    ttl: float | None
+    mandatory: bool
+    headers: Mapping[str, str]
 
 
 class Publisher:
@@ -61,78 +74,69 @@ class Publisher:
         with self._lock:
             self._drop()
 
-    def publish(
-        self, address: Address, body: bytes, *, ttl: float | None, mandatory: bool, timeout: float
-    ) -> None:
+    def publish(self, parcel: Parcel, timeout: float) -> None:
+        """Publish and return after the broker confirmed. Raises as `Transport.publish`."""
         deadline = time.monotonic() + timeout
         if not self._lock.acquire(timeout=timeout):
             raise BusUnavailable(f"The bus was busy for {timeout:g} s; nothing was published")
         try:
-            self._publish(address, body, ttl, mandatory, deadline)
+            self._publish(parcel, deadline)
         finally:
             self._lock.release()
 
-    def _publish(
-        self, address: Address, body: bytes, ttl: float | None, mandatory: bool, deadline: float
-    ) -> None:
+    def _publish(self, parcel: Parcel, deadline: float) -> None:
         attempt = 0
         while True:
             attempt += 1
             try:
-                self._publish_once(address, body, ttl, mandatory, deadline)
+                self._publish_once(parcel, deadline)
                 return
             except (*BROKER_ERRORS, BusUnavailable) as fault:
                 self._drop()
                 self._turn += 1
-                pause = backoff(attempt)
+                name, pause = parcel.address.name, backoff(attempt)
                 if time.monotonic() + pause >= deadline:
                     raise BusUnavailable(
                         f"The broker did not confirm a message in time: {fault}; "
                         "it may have been published",
-                        address=address.name,
+                        address=name,
                     ) from fault
-                log.warning("publishing to %s failed (%s); trying again", address.name, fault)
+                log.warning("publishing to %s failed (%s); trying again", name, fault)
                 time.sleep(pause)
 
-    def _publish_once(
-        self, address: Address, body: bytes, ttl: float | None, mandatory: bool, deadline: float
-    ) -> None:
+    def _publish_once(self, parcel: Parcel, deadline: float) -> None:
         if self._connection is None:
             self._open()
+        address = parcel.address
         exchange = self._topology.exchange(address)
         if exchange not in self._declared:
             declare_exchange(self._connection, exchange)
             self._declared.add(exchange)
         # A queue is only made for a message that would otherwise go nowhere: a notification that
         # some pool gets leaves nothing behind in a queue that nobody reads.
-        must_route = mandatory or address.kind is Kind.QUEUE
-        if self._send(exchange, address, body, ttl, must_route, deadline):
+        lasting = address.kind in (Kind.QUEUE, Kind.DEAD)
+        if self._send(exchange, parcel, parcel.mandatory or lasting, deadline):
             return
-        if mandatory:
+        if parcel.mandatory:
             raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
         declare_queue(self._connection, self._topology.queue(address, "", ""))
-        self._send(exchange, address, body, ttl, False, deadline)
+        self._send(exchange, parcel, False, deadline)
 
     def _send(
-        self,
-        exchange: ExchangePlan,
-        address: Address,
-        body: bytes,
-        ttl: float | None,
-        mandatory: bool,
-        deadline: float,
+        self, exchange: ExchangePlan, parcel: Parcel, must_route: bool, deadline: float
     ) -> bool:
         """Publish and wait for the confirmation; whether the message went to any queue."""
         self._returned.clear()
         self._producer.publish(
-            body,
+            parcel.body,
             exchange=exchange.name,
-            routing_key=self._topology.routing_key(address),
+            routing_key=self._topology.routing_key(parcel.address),
             content_type="application/json",
             content_encoding="utf-8",
             delivery_mode=2,
-            mandatory=mandatory,
-            expiration=ttl,
+            mandatory=must_route,
+            expiration=parcel.ttl,
+            headers=parcel.headers,
             confirm_timeout=max(0.1, deadline - time.monotonic()),
         )
         return not self._returned

@@ -7,13 +7,21 @@ URL options: `durable` (default true: work queues survive a restart of the broke
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 
 from kilo_common.bus.kombu_transport.connection import HEARTBEAT
 from kilo_common.bus.kombu_transport.consumer import KombuConsumer
-from kilo_common.bus.kombu_transport.publisher import Publisher
-from kilo_common.bus.target import Address
+from kilo_common.bus.kombu_transport.publisher import Parcel, Publisher
+from kilo_common.bus.target import Address, Kind
 from kilo_common.bus.topology import Topology
-from kilo_common.bus.transport import Capability, Consumer, Deliver, Transport
+from kilo_common.bus.transport import (
+    DEAD_REASON,
+    REASON_LIMIT,
+    Capability,
+    Consumer,
+    Deliver,
+    Transport,
+)
 from kilo_common.bus.url import parse
 
 
@@ -71,14 +79,22 @@ class KombuTransport(Transport):
         ttl: float | None = None,
         mandatory: bool = False,
         timeout: float = 30.0,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._publisher.publish(address, body, ttl=ttl, mandatory=mandatory, timeout=timeout)
+        parcel = Parcel(address, body, ttl, mandatory, dict(headers or {}))
+        self._publisher.publish(parcel, timeout)
 
     def consume(
         self, address: Address, deliver: Deliver, *, group: str = "", prefetch: int = 16
     ) -> Consumer:
         plan = self._topology.queue(address, group, uuid.uuid4().hex)
-        consumer = KombuConsumer(self._url, plan, deliver, prefetch)
+
+        def bury(body: bytes, headers: Mapping[str, str], reason: str) -> None:
+            if address.kind is Kind.QUEUE:
+                reasoned = {**headers, DEAD_REASON: reason[:REASON_LIMIT]}
+                self.publish(address.dead_letters(group), body, headers=reasoned)
+
+        consumer = KombuConsumer(self._url, plan, deliver, prefetch, bury)
         consumer.start()
         self._consumers = [each for each in self._consumers if each.alive] + [consumer]
         return consumer

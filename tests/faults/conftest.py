@@ -1,4 +1,4 @@
-"""A RabbitMQ of the tests' own, which may be blocked, killed and started again; and our processes."""
+"""A RabbitMQ of the tests' own, which may be blocked and killed, and processes of ours."""
 
 import os
 import shutil
@@ -115,11 +115,11 @@ def own_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 
 @pytest.fixture
-def node(own_node: Node) -> Iterator[Node]:
+def node(own_node: Node) -> Node:
     """A node that runs and takes messages, whatever a test did to it before."""
     if not own_node.greets():
         own_node.start()
-    yield own_node
+    return own_node
 
 
 @pytest.fixture

@@ -107,9 +107,11 @@ def test_throttled_bytes_take_their_time(proxy: FaultProxy, client: socket.socke
 
 def test_refused_connections_are_reset(proxy: FaultProxy) -> None:
     proxy.refuse()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
-        with contextlib.suppress(ConnectionResetError):
-            assert client.recv(1) == b""
+    with (
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        assert client.recv(1) == b""
 
 
 def test_what_clients_send_can_be_watched(echo_port: int) -> None:

@@ -2,9 +2,9 @@
 
     .venv-test/bin/python tests/bench/bus.py [--rounds N]
 
-The CPU time is that of the caller's process for one action. Contenders take turns, figure by figure, so that each ratio compares what ran within seconds. Each
-figure is the median of the rounds. Nothing here passes or fails. The peer's environment is
-TEST_PEER_FOLDER or .venv-peer.
+The CPU time is that of the caller's process for one action. Contenders take turns, figure by
+figure, so that each ratio compares what ran within seconds. Each figure is the median of the
+rounds. Nothing here passes or fails. The peer's environment is TEST_PEER_FOLDER or .venv-peer.
 """
 
 import argparse

@@ -1,7 +1,5 @@
 """Our bus as a contender of `bus.py`, under gevent or under threads (BENCH_GEVENT)."""
 
-# ruff: noqa: E402 - gevent patches before anything else is imported
-
 import os
 
 if os.environ.get("BENCH_GEVENT"):

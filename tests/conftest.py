@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,6 +26,12 @@ def require(port: int, what: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
+
+
+@pytest.fixture
+def require_server() -> Callable[[int, str], None]:
+    """Skips, or on CI fails, unless there is a server at the port."""
+    return require
 
 
 @pytest.fixture(scope="session")

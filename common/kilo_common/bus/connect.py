@@ -7,12 +7,21 @@ from kilo_common.errors import ConfigInvalid
 from kilo_common.registry import Driver, DriverTable
 
 _KOMBU = Driver("kilo_common.bus.kombu_transport.transport:KombuTransport")
+_REDIS = Driver(
+    "kilo_common.bus.kombu_transport.virtual.transport:VirtualTransport", "kilostack[redis]"
+)
+_EXPERIMENTAL = Driver("kilo_common.bus.kombu_transport.virtual.transport:VirtualTransport")
 TRANSPORTS = DriverTable(
     "bus transport",
     {
         "memory": Driver("kilo_common.bus.memory:MemoryTransport"),
         "amqp": _KOMBU,
         "qpid": _KOMBU,
+        "redis": _REDIS,
+        "rediss": _REDIS,
+        "filesystem": _EXPERIMENTAL,
+        "sqlalchemy+sqlite": _EXPERIMENTAL,
+        "sqlalchemy+postgresql": _EXPERIMENTAL,
         "rabbit": _KOMBU,
     },
     group="kilostack.bus",

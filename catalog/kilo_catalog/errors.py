@@ -33,7 +33,10 @@ Conflict
 ├── StatusConflict           data for an image that has or is getting some
 ├── PropertyConflict         a PATCH adds what exists or changes what does not
 ├── ImageChanged             another request changed the image at the same time
-└── UploadLost               the upload's claim on the image ended before the upload did
+├── PatchTestFailed          a `test` in a PATCH does not hold
+├── UploadLost               the upload's claim on the image ended before the upload did
+└── PreconditionFailed
+    └── VersionMismatch      the image is not the version that If-Match names
 """
 
 from kilo_common import errors
@@ -163,6 +166,14 @@ class PropertyConflict(errors.Conflict):
 
 class ImageChanged(errors.Conflict):
     code = "catalog.image.changed"
+
+
+class PatchTestFailed(errors.Conflict):
+    code = "catalog.patch.test_failed"
+
+
+class VersionMismatch(errors.PreconditionFailed):
+    code = "catalog.image.version_mismatch"
 
 
 class UploadLost(errors.Conflict):

@@ -1,12 +1,12 @@
 """The operations on image records."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.db.base import Doomed, Transaction, UnitOfWork, Usage
 from kilo_catalog.domain import patch
 from kilo_catalog.domain.attributes import parse_new
-from kilo_catalog.domain.image import Image, ImageStatus, Visibility, bury, move
+from kilo_catalog.domain.image import Image, ImageStatus, Visibility, bury, check_version, move
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.listing import ImagePage
 from kilo_catalog.domain.listing_query import Pairs, parse_query
@@ -81,12 +81,18 @@ class Images:
         return self.unit_of_work.read(lambda tx: tx.images.usage(context.project_id))
 
     def update(
-        self, context: RequestContext, image_id: str, changes: Sequence[patch.Change]
+        self,
+        context: RequestContext,
+        image_id: str,
+        document: patch.Document,
+        expected: Collection[int] | None = None,
     ) -> Image:
-        """Make all changes or none.
+        """Make all changes that the document means, or none.
 
         Raises:
             ImageNotFound, PolicyForbids: see `Access.find`.
+            VersionMismatch: the image is not of an expected version.
+            PatchTestFailed: the document supposes another image.
             AttributeForbidden, StatusForbids, PropertyConflict, ImageInvalid, LimitExceeded:
                 see `patch.apply`.
         """
@@ -94,7 +100,8 @@ class Images:
 
         def work(transaction: Transaction) -> Image:
             image = self.access.find(transaction, context, image_id, "modify_image")
-            changed = patch.apply(image, changes, self.limits, now)
+            check_version(image, expected)
+            changed = patch.apply(image, document(image), self.limits, now)
             if changed is image:
                 return image
             if changed.owner != image.owner:
@@ -107,17 +114,21 @@ class Images:
 
         return self.unit_of_work.write(work)
 
-    def delete(self, context: RequestContext, image_id: str) -> None:
+    def delete(
+        self, context: RequestContext, image_id: str, expected: Collection[int] | None = None
+    ) -> None:
         """Delete the record, then its data. An upload that is under way ends without effect.
 
         Raises:
             ImageNotFound, PolicyForbids: see `Access.find`.
+            VersionMismatch: the image is not of an expected version.
             ImageProtected: it is protected.
         """
         now = self.clock.now()
 
         def work(transaction: Transaction) -> Sequence[Doomed]:
             image = self.access.find(transaction, context, image_id, "delete_image")
+            check_version(image, expected)
             if image.protected:
                 raise ImageProtected(
                     f"Image {image_id} is protected and cannot be deleted.", image_id=image_id

@@ -11,7 +11,8 @@ InvalidInput
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
 │   ├── LimitExceeded        too many properties, tags or members
-│   └── ImageTooLarge        more bytes than an image may have
+│   ├── ImageTooLarge        more bytes than an image may have
+│   └── QuotaExceeded        more than a project's images may take
 ├── UnsupportedMedia
 │   ├── MediaTypeUnsupported the request's Content-Type is not one the path takes
 │   └── FormatRefused        the bytes are not the declared format, or not a safe one
@@ -80,6 +81,10 @@ class LimitExceeded(errors.TooLarge):
 
 class ImageTooLarge(errors.TooLarge):
     code = "catalog.image.too_large"
+
+
+class QuotaExceeded(errors.TooLarge):
+    code = "catalog.quota_exceeded"
 
 
 class MediaTypeUnsupported(errors.UnsupportedMedia):

@@ -14,6 +14,7 @@ from kilo_catalog.errors import AttributeForbidden, ImageProtected, StatusForbid
 from kilo_catalog.service.access import Access, target
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
+from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
 from kilo_common.ids import IdSource
@@ -30,6 +31,7 @@ class Images:
     clock: Clock
     new_id: IdSource
     limits: Limits
+    quotas: ProjectQuotas
 
     def create(self, context: RequestContext, body: object) -> Image:
         """Make a record without data out of the attributes in `body`.
@@ -38,6 +40,7 @@ class Images:
             ImageInvalid, AttributeForbidden, LimitExceeded: see `parse_new`.
             PolicyForbids: the caller may not make such an image.
             ImageIdTaken: the id it asks for is in use or was.
+            QuotaExceeded: the project has as many images as it may have.
         """
         new = parse_new(body, self.limits)
         now = self.clock.now()
@@ -49,6 +52,7 @@ class Images:
         self._check_visibility(context, image)
 
         def work(transaction: Transaction) -> None:
+            self.quotas.check_new_image(transaction, image.owner)
             transaction.images.add(image)
             self.events.record(transaction, context, "image.create", image)
 

@@ -6,7 +6,6 @@ An envelope is JSON with two keys; the message inside is JSON again, as a string
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -65,8 +64,7 @@ def unpack_context(message: Mapping[str, Any]) -> Message:
     }
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A call, a cast or a fanout cast."""
 
     method: str
@@ -79,17 +77,30 @@ class Request:
     reply_to: str | None = None
     """Set on a call: the name of the reply queue."""
     unique_id: str = ""
+    monitor: float | None = None
+    """Set on a monitored call: within so many seconds the caller must hear that the method is
+    still at work."""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self.message_id is not None and self.reply_to is not None
 
     def to_message(self) -> Message:
-        message: Message = {"method": self.method, "args": dict(self.args)}
+        """The request as the values of an envelope."""
+        message: Message = {"method": self.method, "args": self.args}
         if self.namespace is not None:
             message["namespace"] = self.namespace
         if self.version != "1.0":
             message["version"] = self.version
         if self.message_id is not None:
-            message |= {"_msg_id": self.message_id, "_reply_q": self.reply_to, "_timeout": None}
+            message["_msg_id"] = self.message_id
+            message["_reply_q"] = self.reply_to
+            message["_timeout"] = self.monitor
         message["_unique_id"] = self.unique_id
-        return message | pack_context(self.context)
+        for key, value in self.context.items():
+            message[CONTEXT_PREFIX + key] = value
+        return message
 
     @classmethod
     def from_message(cls, message: Message) -> "Request":
@@ -111,12 +122,12 @@ class Request:
             message_id=_text(message, "_msg_id"),
             reply_to=_text(message, "_reply_q"),
             unique_id=_text(message, "_unique_id") or "",
+            monitor=_seconds(message, "_timeout"),
         )
 
 
-@dataclass(frozen=True)
-class Reply:
-    """The answer to a call."""
+class Reply(msgspec.Struct, frozen=True):
+    """The answer to a call, or with `ending` false the news that it is still being worked on."""
 
     message_id: str
     result: Any = None
@@ -125,7 +136,13 @@ class Reply:
     ending: bool = True
     unique_id: str = ""
 
+    @property
+    def says_something(self) -> bool:
+        """Whether it carries an answer. Old peers send the answer first and the end after it."""
+        return self.failure is not None or self.result is not None
+
     def to_message(self) -> Message:
+        """The reply as the values of an envelope."""
         return {
             "result": self.result,
             "failure": self.failure,
@@ -153,8 +170,7 @@ class Reply:
         )
 
 
-@dataclass(frozen=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True):
     """Something that happened, announced to whoever listens."""
 
     message_id: str
@@ -168,10 +184,20 @@ class Notification:
     payload: Any
     timestamp: str
     """When, UTC: `2026-11-23 01:12:15.961590`."""
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = msgspec.field(default_factory=dict)
     unique_id: str = ""
 
+    @property
+    def metadata(self) -> Message:
+        """What filters see beside the fields proper: `message_id` and `timestamp`."""
+        return {"message_id": self.message_id, "timestamp": self.timestamp}
+
+    def with_payload(self, payload: Any) -> "Notification":
+        """This notification with another payload."""
+        return self if payload is self.payload else msgspec.structs.replace(self, payload=payload)
+
     def to_message(self) -> Message:
+        """The notification as the values of an envelope."""
         return {
             "message_id": self.message_id,
             "publisher_id": self.publisher_id,
@@ -214,3 +240,12 @@ def _text(message: Message, key: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise EnvelopeInvalid(f"The field {key} of a message on the bus must be text")
+
+
+def _seconds(message: Message, key: str) -> float | None:
+    value = message.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise EnvelopeInvalid(f"The field {key} of a message on the bus must be a number")
+    return float(value) if value > 0 else None

@@ -101,14 +101,14 @@ class Method:
         Raises:
             ArgumentsInvalid: one is missing, unknown or not what its annotation says.
         """
-        types = self._types
+        types, convert = self._types, msgspec.convert
         if args.keys() != types.keys():
             self._check_names(args)
         name = ""
         try:
             found = {}
             for name, value in args.items():
-                found[name] = msgspec.convert(load(value), types[name])
+                found[name] = convert(load(value), types[name])
         except msgspec.ValidationError as fault:
             raise ArgumentsInvalid(f"{self.name}: {name}: {fault}", argument=name) from None
         return found

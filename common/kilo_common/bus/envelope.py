@@ -19,8 +19,8 @@ Message = dict[str, Any]
 
 def wrap(message: Mapping[str, Any]) -> bytes:
     """The bytes on the wire for a message of JSON values."""
-    inner = msgspec.json.encode(message).decode()
-    return msgspec.json.encode({"oslo.version": VERSION, "oslo.message": inner})
+    inner = _encode(message).decode()
+    return _encode({"oslo.version": VERSION, "oslo.message": inner})
 
 
 def unwrap(body: bytes) -> Message:
@@ -29,20 +29,31 @@ def unwrap(body: bytes) -> Message:
     Raises:
         EnvelopeInvalid: not JSON, not an object, or another major version of the envelope.
     """
-    outer = _object(body)
-    if "oslo.message" not in outer or "oslo.version" not in outer:
-        return outer
-    if str(outer["oslo.version"]).partition(".")[0] != VERSION.partition(".")[0]:
-        raise EnvelopeInvalid(
-            f"Envelope version {outer['oslo.version']!r} is not one we read ({VERSION})"
-        )
-    inner = outer["oslo.message"]
-    return _object(inner.encode() if isinstance(inner, str) else msgspec.json.encode(inner))
-
-
-def _object(text: bytes) -> Message:
     try:
-        value = msgspec.json.decode(text)
+        outer = _decode_outer(body)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as fault:
+        raise EnvelopeInvalid(f"A message on the bus is not a JSON object: {fault}") from None
+    inner, version = outer.message, outer.version
+    if inner is msgspec.UNSET or version is msgspec.UNSET:
+        return _object(body)
+    if version != VERSION and str(version).partition(".")[0] != VERSION.partition(".")[0]:
+        raise EnvelopeInvalid(f"Envelope version {version!r} is not one we read ({VERSION})")
+    return _object(inner if isinstance(inner, str) else msgspec.json.encode(inner))
+
+
+class _Outer(msgspec.Struct):
+    version: Any = msgspec.field(name="oslo.version", default=msgspec.UNSET)
+    message: Any = msgspec.field(name="oslo.message", default=msgspec.UNSET)
+
+
+_decode_outer = msgspec.json.Decoder(_Outer).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _object(text: bytes | str) -> Message:
+    try:
+        value = _decode(text)
     except (msgspec.DecodeError, RecursionError) as fault:
         raise EnvelopeInvalid(f"A message on the bus is not JSON: {fault}") from None
     if not isinstance(value, dict):
@@ -57,11 +68,8 @@ def pack_context(context: Mapping[str, Any]) -> Message:
 
 def unpack_context(message: Mapping[str, Any]) -> Message:
     """The context's values out of a message."""
-    return {
-        key.removeprefix(CONTEXT_PREFIX): value
-        for key, value in message.items()
-        if key.startswith(CONTEXT_PREFIX)
-    }
+    length = len(CONTEXT_PREFIX)
+    return {key[length:]: value for key, value in message.items() if key.startswith(CONTEXT_PREFIX)}
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -114,15 +122,15 @@ class Request(msgspec.Struct, frozen=True):
         if not isinstance(method, str) or not isinstance(args, dict):
             raise EnvelopeInvalid("A request on the bus needs a method and an object of arguments")
         return cls(
-            method=method,
-            args=args,
-            context=unpack_context(message),
-            namespace=_text(message, "namespace"),
-            version=_text(message, "version") or "1.0",
-            message_id=_text(message, "_msg_id"),
-            reply_to=_text(message, "_reply_q"),
-            unique_id=_text(message, "_unique_id") or "",
-            monitor=_seconds(message, "_timeout"),
+            method,
+            args,
+            unpack_context(message),
+            _text(message, "namespace"),
+            _text(message, "version") or "1.0",
+            _text(message, "_msg_id"),
+            _text(message, "_reply_q"),
+            _text(message, "_unique_id") or "",
+            _seconds(message, "_timeout"),
         )
 
 

@@ -66,6 +66,10 @@ class _Queue:
         self.turn = 0
         self.giving = False
 
+    def has_room(self) -> bool:
+        """Whether somebody could take a message now."""
+        return not self.giving and any(each.held < each.prefetch for each in self.consumers)
+
     def ready(self) -> "_MemoryConsumer | None":
         """The next consumer that has room, in turn."""
         consumers = self.consumers
@@ -100,17 +104,34 @@ class _MemoryConsumer(Consumer):
     def cancel(self) -> None:
         self.broker.remove(self)
 
-    def delivery(self, message: MemoryMessage) -> Delivery:
-        number = message.number
-        broker = self.broker
-        return Delivery(
-            body=message.body,
-            redelivered=message.redelivered,
-            headers=message.headers,
-            ack=lambda: broker.acknowledge(self, number),
-            requeue=lambda: broker.requeue(self, number),
-            reject=lambda reason: broker.reject(self, number, reason),
-        )
+
+class _MemoryDelivery(Delivery):
+    """A delivery whose verbs are methods: closures and frozen fields would cost as much as the
+    rest of its way."""
+
+    consumer: _MemoryConsumer
+    number: int
+
+    def __init__(self, consumer: _MemoryConsumer, message: MemoryMessage) -> None:
+        self.__dict__ = {
+            "body": message.body,
+            "redelivered": message.redelivered,
+            "headers": message.headers,
+            "consumer": consumer,
+            "number": message.number,
+        }
+
+    def ack(self) -> None:
+        self.consumer.broker.acknowledge(self.consumer, self.number)
+
+    def requeue(self) -> None:
+        self.consumer.broker.requeue(self.consumer, self.number)
+
+    def reject(self, reason: str) -> None:
+        self.consumer.broker.reject(self.consumer, self.number, reason)
+
+
+_Pick = tuple[_MemoryConsumer, MemoryMessage]
 
 
 class MemoryTransport(Transport):
@@ -166,12 +187,14 @@ class MemoryTransport(Transport):
             queues = list(self._bindings.get(address, {}).values())
             if not queues and address.kind in _LASTING and not mandatory:
                 queues = [self._bind(address, "")]
+            picks = []
             for queue in queues:
                 queue.waiting.append(message)
+                picks.append(self._pick(queue))
         if not queues and mandatory:
             raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
-        for queue in queues:
-            self._give(queue)
+        for pick in picks:
+            self._give(pick)
 
     def consume(
         self, address: Address, deliver: Deliver, *, group: str = "", prefetch: int = 16
@@ -182,18 +205,22 @@ class MemoryTransport(Transport):
             queue = self._bind(address, group if lasting else f"{group}#{next(self._names)}")
             consumer = _MemoryConsumer(self, queue, deliver, prefetch)
             queue.consumers.append(consumer)
-        self._give(queue)
+            pick = self._pick(queue)
+        self._give(pick)
         return consumer
 
     def step(self) -> bool:
         """Give out the message that was published first of those that anybody takes; whether there
         was one. Between two threads that step, neither knows which message it gave."""
         with self._lock:
-            able = [each for each in self._queues() if not each.giving and self._next(each)]
+            able = [each for each in self._queues() if self._next(each) and each.has_room()]
             if not able:
                 return False
             queue = min(able, key=lambda each: each.waiting[0].number)
-        return self._give_one(queue)
+            pick = self._pick(queue, step=True)
+        if pick is not None:
+            self._hand_over(pick)
+        return pick is not None
 
     def look(self) -> list[QueueView]:
         """What the queues hold at this moment."""
@@ -220,70 +247,76 @@ class MemoryTransport(Transport):
 
     def acknowledge(self, consumer: _MemoryConsumer, number: int) -> None:
         """Forget a message; one that was settled before is no error."""
-        if self._settle(consumer, number) is not None:
-            self._give(consumer.queue)
+        with self._lock:
+            self._take_back(consumer, number)
+            pick = self._pick(consumer.queue)
+        self._give(pick)
 
     def requeue(self, consumer: _MemoryConsumer, number: int) -> None:
         """Give a message out again; one that was settled before is no error."""
-        message = self._settle(consumer, number)
-        if message is not None:
-            with self._lock:
+        with self._lock:
+            message = self._take_back(consumer, number)
+            if message is not None:
                 consumer.queue.put_back([message])
-            self._give(consumer.queue)
+            pick = self._pick(consumer.queue)
+        self._give(pick)
 
     def reject(self, consumer: _MemoryConsumer, number: int, reason: str) -> None:
         """Bury a message; one that was settled before is no error."""
-        message = self._settle(consumer, number)
-        if message is None:
-            return
+        with self._lock:
+            message = self._take_back(consumer, number)
+            pick = self._pick(consumer.queue)
         address = consumer.queue.address
-        if address.kind is Kind.QUEUE:
+        if message is not None and address.kind is Kind.QUEUE:
             headers = {**message.headers, DEAD_REASON: reason[:REASON_LIMIT]}
             self.publish(address.dead_letters(consumer.queue.group), message.body, headers=headers)
-        self._give(consumer.queue)
+        self._give(pick)
 
-    def _settle(self, consumer: _MemoryConsumer, number: int) -> MemoryMessage | None:
+    # The methods below are called with the lock held, but for `_give` and `_hand_over`.
+
+    def _take_back(self, consumer: _MemoryConsumer, number: int) -> MemoryMessage | None:
         in_hand = consumer.queue.in_hand
-        with self._lock:
-            holder, message = in_hand.get(number, (None, None))
-            if holder is not consumer:
-                return None  # settled before, or given to somebody else since the bus stopped
-            del in_hand[number]
-            consumer.held -= 1
-            return message
+        holder, message = in_hand.get(number, (None, None))
+        if holder is not consumer:
+            return None  # settled before, or given to somebody else since the bus stopped
+        del in_hand[number]
+        consumer.held -= 1
+        return message
 
-    def _give(self, queue: _Queue) -> None:
-        if not self._stepped:
-            while queue.waiting and self._give_one(queue):
-                pass
+    def _pick(self, queue: _Queue, *, step: bool = False) -> _Pick | None:
+        """A message and who gets it; whoever picked must hand over. None if there is nothing to
+        give, or if somebody is giving: that one then picks again."""
+        if queue.giving or not queue.waiting or (self._stepped and not step):
+            return None
+        if self._next(queue) is None or (consumer := queue.ready()) is None:
+            return None
+        message = queue.waiting.popleft()
+        consumer.held += 1
+        queue.in_hand[message.number] = (consumer, message)
+        queue.giving = True
+        return consumer, message
 
-    def _give_one(self, queue: _Queue) -> bool:
-        """Hand out one message, and say whether to look for another."""
-        with self._lock:
-            # Whoever gives now looks again after this message, so nothing is left lying.
-            if queue.giving or self._next(queue) is None:
-                return False
-            consumer = queue.ready()
-            if consumer is None:
-                return False
-            message = queue.waiting.popleft()
-            consumer.held += 1
-            queue.in_hand[message.number] = (consumer, message)
-            queue.giving = True
+    def _give(self, pick: _Pick | None) -> None:
+        """Hand over, and go on while there is something to give."""
+        while pick is not None:
+            pick = self._hand_over(pick)
+
+    def _hand_over(self, pick: _Pick) -> _Pick | None:
+        consumer, message = pick
         try:
-            consumer.deliver(consumer.delivery(message))
+            consumer.deliver(_MemoryDelivery(consumer, message))
         except Exception:  # a consumer's fault must not reach whoever published
             log.exception("a consumer failed to take a message")
             if message.redelivered:
                 self.reject(consumer, message.number, "no consumer could take it")
             else:
                 self.requeue(consumer, message.number)
-        finally:
-            queue.giving = False
-        return True
+        with self._lock:
+            consumer.queue.giving = False
+            return self._pick(consumer.queue)
 
     def _next(self, queue: _Queue) -> MemoryMessage | None:
-        """The next message that has not expired, left in place. Called with the lock held."""
+        """The next message that has not expired, left in place."""
         while queue.waiting:
             message = queue.waiting[0]
             if message.expires is None or message.expires > self._clock.monotonic():
@@ -295,7 +328,7 @@ class MemoryTransport(Transport):
         return [each for queues in self._bindings.values() for each in queues.values()]
 
     def _bind(self, address: Address, name: str) -> _Queue:
-        """The queue of that name at the address. Called with the lock held."""
+        """The queue of that name at the address, made if there is none."""
         queues = self._bindings.setdefault(address, {})
         if name not in queues:
             queues[name] = _Queue(address, name)

@@ -71,6 +71,7 @@ class RpcClient:
         `errors` are the types that are raised as themselves when a server answers with them.
         """
         self._target = target
+        self._address = target.address
         self._options = _Options(timeout, call_monitor_timeout, retry, version_cap)
         self._errors = codes(errors)
         self._serializer = serializer or JsonSerializer()
@@ -89,6 +90,7 @@ class RpcClient:
         aimed: dict[str, Any] = {k: v for k, v in changes.items() if k in _TARGET_FIELDS}
         set_: dict[str, Any] = {k: v for k, v in changes.items() if k not in _TARGET_FIELDS}
         other._target = self._target.with_(**aimed)
+        other._address = other._target.address
         other._options = replace(self._options, **set_)
         return other
 
@@ -204,7 +206,7 @@ class RpcClient:
         self._sender.send(
             kind,
             request.method,
-            self._target.address,
+            self._address,
             request.to_message(),
             timeout=timeout,
             ttl=ttl,

@@ -35,7 +35,12 @@ class Sender:
         Raises:
             NoRoute, BusUnavailable: as `Transport.publish`.
         """
-        outgoing: Outgoing | None = None
+        if retry is ONCE and not self._chain.publishes:
+            self._transport.publish(
+                address, wrap(message), ttl=ttl, mandatory=mandatory, timeout=timeout
+            )
+            return
+        outgoing = Outgoing(kind, name, address, message)
         deadline = None if ttl is None else time.monotonic() + ttl
 
         def publish() -> None:
@@ -49,17 +54,10 @@ class Sender:
                 ttl=left,
                 mandatory=mandatory,
                 timeout=patience,
-                headers=outgoing.headers if outgoing is not None else None,
+                headers=outgoing.headers,
             )
 
-        def attempts() -> None:
-            if retry is ONCE:
-                return publish()
-            repeatable = kind is MessageKind.NOTIFICATION
-            return retry.run(publish, deadline=deadline, repeatable=repeatable)
-
-        if self._chain.publishes:
-            outgoing = Outgoing(kind, name, address, message)
-            self._chain.publish(outgoing, attempts)
-        else:
-            attempts()
+        repeatable = kind is MessageKind.NOTIFICATION
+        self._chain.publish(
+            outgoing, lambda: retry.run(publish, deadline=deadline, repeatable=repeatable)
+        )

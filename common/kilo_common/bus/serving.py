@@ -46,7 +46,7 @@ class Serving:
                 )
                 self._consumers.append(consumer)
         except BaseException:
-            self.stop(0.0)
+            self.stop(1.0)  # the workers have nothing to do: they end at once
             raise
 
     def stop(self, timeout: float) -> None:

@@ -1,6 +1,7 @@
 """What `kilostack up` prints: where things are, and four commands to try."""
 
 import shutil
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -53,13 +54,23 @@ def commands(info: StackInfo) -> list[tuple[str, str]]:
             "--file /tmp/disk.raw --disk-format raw --container-format bare first"
         )
     post = 'openstack messaging message post hello \'[{"body": "world", "ttl": 300}]\''
-    watch = f"kilostack topics watch catalog.events --url {info.websocket_url}"
+    kilostack = program()
+    watch = f"{kilostack} topics watch catalog.events --url {info.websocket_url}"
     return [
         ("create an image", image),
         ("post a message", post),
         ("watch a topic (create another image, and see it here)", watch),
-        ("open the docs", "kilostack docs"),
+        ("open the docs", f"{kilostack} docs"),
     ]
+
+
+def program() -> str:
+    """What to type for this very `kilostack`: its path, where the shell would not find it."""
+    own = Path(sys.executable).parent / "kilostack"
+    found = shutil.which("kilostack")
+    if not own.exists() or (found and Path(found).resolve() == own.resolve()):
+        return "kilostack"
+    return str(own)
 
 
 def _command(console: Console, command: str) -> None:

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 
 from kilo_common import logs
@@ -30,14 +29,15 @@ def up(config_file: Path | None, state_dir: Path | None, port_offset: int, ephem
     try:
         settings = options.read_settings(config_file, temporary or state_dir)
         _run(shift_ports(settings, port_offset))
+        if temporary is None:
+            Console(soft_wrap=True).print(f"Stopped. State is kept in {settings.state_dir}")
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _run(settings: StackSettings) -> None:
-    quiet = msgspec.structs.replace(settings.log, level=settings.log.level)
-    logs.setup(quiet)
+    logs.setup(settings.log)
     stop = StopSignal()
     console = Console()
     runtime = open_runtime(settings)
@@ -47,4 +47,3 @@ def _run(settings: StackSettings) -> None:
     stop.wait()
     console.print("Stopping; requests in hand may finish (Ctrl-C again to end at once).")
     stack.stop()
-    console.print("Stopped. State is kept in " + settings.state_dir)

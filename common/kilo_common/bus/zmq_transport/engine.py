@@ -86,6 +86,11 @@ class Engine:
             Bye: lambda peer, _frame: self._lose(peer, "said goodbye"),
         }
 
+    @property
+    def peers(self) -> list[str]:
+        """The endpoints of the other nodes that this one has to do with."""
+        return [each for each in self._book.by_endpoint if each != self._endpoint]
+
     # --- commands -------------------------------------------------------------------------------
 
     def consume(self, consumer: LocalConsumer) -> None:

@@ -332,9 +332,9 @@ class Outbox:
         return sum(len(lane.waiting) for lane in lanes)
 
     @property
-    def places(self) -> list[str]:
-        """The places that are published to, replies apart."""
-        return [place for place, route in self._routes.items() if route.kind is not Kind.REPLY]
+    def held(self) -> int:
+        """How many letters are kept because they are not settled."""
+        return self._count
 
     @property
     def has_work(self) -> bool:

@@ -14,6 +14,9 @@ TRANSPORTS = DriverTable(
         "amqp": _KOMBU,
         "qpid": _KOMBU,
         "rabbit": _KOMBU,
+        "zmq": Driver(
+            "kilo_common.bus.zmq_transport.transport:ZmqTransport", needs="kilostack[zmq]"
+        ),
     },
     group="kilostack.bus",
 )

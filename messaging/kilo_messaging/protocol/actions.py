@@ -116,7 +116,7 @@ def _post_messages(
 ) -> Response:
     if document is None:
         raise BodyInvalid('A body is expected: {"messages": [{"body": …, "ttl": …}]}')
-    drafts = [Draft(bytes(each.body), each.ttl, each.delay) for each in document.messages]
+    drafts = [_draft(each) for each in document.messages]
     ids = do.messages.post(
         request.context,
         params.topic,
@@ -129,6 +129,18 @@ def _post_messages(
     resources = [views.message_href(request.base, params.topic, each, None) for each in ids]
     location = views.location_of_posted(request.base, params.topic, ids, do.desk.limits.page)
     return Response(201, views.encode({"resources": resources}), location)
+
+
+def _draft(document: schemas.DraftDocument) -> Draft:
+    attributes = views.encode(document.attributes) if document.attributes else None
+    return Draft(
+        bytes(document.body),
+        document.ttl,
+        document.delay,
+        document.group,
+        attributes,
+        document.deduplication_id,
+    )
 
 
 def _list_messages(

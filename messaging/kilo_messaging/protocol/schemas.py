@@ -11,6 +11,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 Id = Annotated[str, Meta(max_length=64, pattern="^[\x21-\x7e]+$")]
 """An id as it may come from us; whether there is such a thing is another question."""
 Text = Annotated[str, Meta(max_length=256, pattern="^[^\x00-\x1f]*$")]
+Label = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^\x00-\x1f]*$")]
+AttributeName = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^\x00-\x1f]*$")]
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -78,6 +80,9 @@ class DraftDocument(Struct, frozen=True):
     body: Raw
     ttl: int | None = None
     delay: int | None = None
+    group: Label | None = None
+    deduplication_id: Label | None = None
+    attributes: Annotated[dict[AttributeName, str], Meta(max_length=64)] | None = None
 
 
 class PostDocument(Struct, frozen=True):

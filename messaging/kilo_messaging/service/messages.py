@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kilo_common.context import RequestContext
 from kilo_messaging.domain.message import Message, new_message, ordered_id
@@ -21,6 +21,12 @@ class Draft:
     """JSON text."""
     ttl: int | None = None
     delay: int | None = None
+    group: str | None = None
+    """What it is to stay in order with, on a topic that keeps groups in order."""
+    attributes: bytes | None = None
+    """A JSON object of texts, kept with the message."""
+    dedup_id: str | None = None
+    """Not posted again under the same id within the window."""
 
 
 class MessageOperations:
@@ -40,7 +46,9 @@ class MessageOperations:
         size: int,
         once: str | None = None,
     ) -> list[str]:
-        """Post messages; their ids, in order. `size` is that of the whole request in bytes.
+        """Post messages; their ids, in order; a repeated one's is that of the message it repeats.
+
+        `size` is that of the whole request in bytes.
 
         With `once`, nothing is posted if that key was used in the last while; then no ids.
 
@@ -62,11 +70,12 @@ class MessageOperations:
                 for draft, message_id in zip(drafts, ids, strict=True)
             ]
 
-        posted = desk.stores.messages.post(key, prepare, now, once=once)
+        window = timedelta(seconds=desk.limits.deduplication_window)
+        posted = desk.stores.messages.post(key, prepare, now, once=once, window=window)
         if posted is None:
             return []
-        self._hub.announce(key, posted)
-        return ids
+        self._hub.announce(key, posted.added)
+        return posted.ids
 
     def page(
         self,
@@ -135,7 +144,7 @@ class MessageOperations:
         desk = self._desk
         desk.permit(context, "messages:delete_all")
         within("the number of ids", len(ids), 1, desk.limits.page)
-        desk.stores.messages.delete_many(desk.key(context, topic_name), ids)
+        desk.stores.messages.delete_many(desk.key(context, topic_name), ids, desk.now())
 
     def pop(self, context: RequestContext, topic_name: str, limit: int) -> list[Message]:
         """Remove the oldest messages that nobody has claimed, and return them."""
@@ -183,4 +192,7 @@ class MessageOperations:
             delay=delay,
             client_id=client_id,
             now=now,
+            group=draft.group,
+            attributes=draft.attributes,
+            dedup_id=draft.dedup_id,
         )

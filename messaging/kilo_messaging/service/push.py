@@ -32,17 +32,34 @@ class Push(msgspec.Struct, frozen=True):
     queue_name: str
     body: msgspec.Raw
     ttl: int
+    group: str | None = None
+    attributes: msgspec.Raw | None = None
 
     def frame(self) -> bytes:
-        """What a subscriber receives, as JSON; exactly these four keys."""
-        return msgspec.json.encode(
-            {
-                "body": self.body,
-                "ttl": self.ttl,
-                "queue_name": self.queue_name,
-                "Message_Type": NOTIFICATION,
-            }
-        )
+        """What a subscriber receives, as JSON; exactly four keys, and what the poster added."""
+        frame: dict[str, Any] = {
+            "body": self.body,
+            "ttl": self.ttl,
+            "queue_name": self.queue_name,
+            "Message_Type": NOTIFICATION,
+        }
+        if self.group is not None:
+            frame["group"] = self.group
+        if self.attributes is not None:
+            frame["attributes"] = self.attributes
+        return msgspec.json.encode(frame)
+
+
+def _push(key: TopicKey, message: Message) -> Push:
+    attributes = None if message.attributes is None else msgspec.Raw(message.attributes)
+    return Push(
+        key.project_id,
+        key.name,
+        msgspec.Raw(message.body),
+        message.ttl,
+        message.group,
+        attributes,
+    )
 
 
 class _Bundle(msgspec.Struct, frozen=True):
@@ -115,10 +132,7 @@ class PushHub:
         wanted_here = key in self._subscribers
         if not wanted_here and not self._between:
             return
-        pushes = [
-            Push(key.project_id, key.name, msgspec.Raw(message.body), message.ttl)
-            for message in messages
-        ]
+        pushes = [_push(key, message) for message in messages]
         if wanted_here:
             self._enqueue(self._here, pushes)
         if self._between:

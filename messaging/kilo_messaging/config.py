@@ -44,6 +44,9 @@ class LimitSettings(Section, frozen=True):
             ge=0,
         ),
     ] = 60
+    max_wait: Annotated[
+        int, Meta(description="Seconds that a claim or a list may wait for messages.", ge=0, le=60)
+    ] = 20
     deduplication_window: Annotated[
         int,
         Meta(

@@ -155,6 +155,8 @@ def _list_messages(
         echo=params.echo,
         include_claimed=params.include_claimed,
         include_delayed=params.include_delayed,
+        wait=params.wait,
+        ending=request.ending,
     )
     items = views.message_views(found, request.base, params.topic, do.desk.now())
     body: dict[str, Any] = {"messages": items}
@@ -172,6 +174,7 @@ def _next_messages(request: Request, params: schemas.MessageList, last: int) -> 
         "echo": params.echo,
         "include_claimed": params.include_claimed,
         "include_delayed": params.include_delayed,
+        "wait": params.wait or None,
     }
     return views.next_link(f"{request.base}/{params.topic}/messages", query)
 
@@ -222,7 +225,13 @@ def _create_claim(
 ) -> Response:
     spans = document or schemas.ClaimDocument()
     held = do.claims.create(
-        request.context, params.topic, ttl=spans.ttl, grace=spans.grace, limit=params.limit
+        request.context,
+        params.topic,
+        ttl=spans.ttl,
+        grace=spans.grace,
+        limit=params.limit,
+        wait=params.wait,
+        ending=request.ending,
     )
     if held is None:
         return Response(204)

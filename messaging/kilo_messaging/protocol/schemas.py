@@ -48,6 +48,7 @@ class MessageList(TopicParameters, frozen=True, kw_only=True):
     echo: bool = False
     include_claimed: bool = False
     include_delayed: bool = False
+    wait: int = 0
 
 
 class MessageIds(TopicParameters, frozen=True, kw_only=True):
@@ -68,6 +69,7 @@ class OneMessage(TopicParameters, frozen=True, kw_only=True):
 
 class ClaimLimit(TopicParameters, frozen=True, kw_only=True):
     limit: int | None = None
+    wait: int = 0
 
 
 class OneClaim(TopicParameters, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from kilo_common.context import RequestContext
 from kilo_messaging.domain.message import Message, new_message, ordered_id
 from kilo_messaging.domain.topic import DELAY, POST_SIZE, TTL, Topic
 from kilo_messaging.errors import LimitExceeded, MessageNotFound
+from kilo_messaging.service.arrivals import Arrivals, Ending, never
 from kilo_messaging.service.desk import Desk, within
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.storage.base import Page
@@ -32,9 +33,10 @@ class Draft:
 class MessageOperations:
     """What a client may do with messages."""
 
-    def __init__(self, desk: Desk, hub: PushHub) -> None:
+    def __init__(self, desk: Desk, hub: PushHub, arrivals: Arrivals) -> None:
         self._desk = desk
         self._hub = hub
+        self._arrivals = arrivals
 
     def post(
         self,
@@ -88,8 +90,13 @@ class MessageOperations:
         echo: bool = False,
         include_claimed: bool = False,
         include_delayed: bool = False,
+        wait: int = 0,
+        ending: Ending = never,
     ) -> list[Message]:
-        """A page of messages, oldest first; the caller's own only with `echo`."""
+        """A page of messages, oldest first; the caller's own only with `echo`.
+
+        Where there are none, it waits up to `wait` seconds for some.
+        """
         desk = self._desk
         desk.permit(context, "messages:get_all")
         page = Page(
@@ -99,7 +106,12 @@ class MessageOperations:
             delayed=include_delayed,
             not_from=None if echo else client_id,
         )
-        return desk.stores.messages.page(desk.key(context, topic_name), page, desk.now())
+        key = desk.key(context, topic_name)
+
+        def look() -> list[Message]:
+            return desk.stores.messages.page(key, page, desk.now())
+
+        return self._arrivals.first(key, look, desk.wait_time(wait), ending) or []
 
     def get(self, context: RequestContext, topic_name: str, message_id: str) -> Message:
         """One message.

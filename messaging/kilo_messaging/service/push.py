@@ -18,6 +18,7 @@ from kilo_common.bus.target import Address
 from kilo_common.bus.transport import Capability, Consumer, Delivery, Transport
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import TopicKey
+from kilo_messaging.service.arrivals import Arrivals
 
 log = logging.getLogger(__name__)
 LINE = 10_000
@@ -88,6 +89,8 @@ class PushHub:
         self._abroad: Queue[list[Push] | None] = Queue(LINE)
         self._threads: list[threading.Thread] = []
         self._consumer: Consumer | None = None
+        self.arrivals = Arrivals()
+        """Who waits here for what is announced, in this process or in another."""
 
     def start(self) -> None:
         """Begin to deliver.
@@ -129,6 +132,7 @@ class PushHub:
 
     def announce(self, key: TopicKey, messages: Sequence[Message]) -> None:
         """These messages were committed to the topic. Returns at once."""
+        self.arrivals.ring(key)
         wanted_here = key in self._subscribers
         if not wanted_here and not self._between:
             return
@@ -151,6 +155,8 @@ class PushHub:
             return
         if bundle.origin != self._origin:
             self._enqueue(self._here, bundle.pushes)
+            for key in {TopicKey(push.project_id, push.queue_name) for push in bundle.pushes}:
+                self.arrivals.ring(key)
         delivery.ack()
 
     def _deliver_all(self) -> None:

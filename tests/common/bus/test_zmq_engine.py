@@ -47,7 +47,8 @@ class Net:
         """Until nobody has anything to say."""
         busy = True
         while busy:
-            busy = any([node.turn() for node in list(self.nodes.values())])
+            turns = [node.turn() for node in list(self.nodes.values())]  # every node, each time
+            busy = any(turns)
 
     def let_pass(self, seconds: float) -> None:
         for step in range(round(seconds / 0.1)):
@@ -467,5 +468,7 @@ def test_a_place_that_is_none_is_ignored(net: Net) -> None:
 
 
 def test_a_batch_survives_the_wire() -> None:
-    batch = Batch("a", "b", [Message(1, "p", "g", b"body", True, 2.5, {"k": "v"}), Join(1, "p", "")])
+    batch = Batch(
+        "a", "b", [Message(1, "p", "g", b"body", True, 2.5, {"k": "v"}), Join(1, "p", "")]
+    )
     assert decode(encode(batch)) == batch

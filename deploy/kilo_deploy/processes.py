@@ -34,12 +34,13 @@ def open_runtime(settings: StackSettings) -> Runtime:
     """
     for listener in (settings.catalog.http, settings.messaging.http):
         check_bind(settings.auth, listener.host)
+    clock, executor = SystemClock(), native_threads()
     return Runtime(
-        clock=SystemClock(),
+        clock=clock,
         new_id=random_id,
-        executor=native_threads(),
+        executor=executor,
         transport=open_transport(settings.bus.url),
-        auth=open_strategy(settings.auth),
+        auth=open_strategy(settings.auth, executor, clock),
         auth_settings=settings.auth,
         bus_settings=settings.bus,
         host=f"{socket.gethostname()}.{os.getpid()}",

@@ -96,14 +96,86 @@ class BasicAuthSettings(Section, frozen=True):
     ] = msgspec.field(default_factory=dict)
 
 
+class DevProject(Section, frozen=True):
+    """A project of the built-in identity service."""
+
+    id: Annotated[str, Meta(description="Its id. Empty: its name.")] = ""
+    description: Annotated[str, Meta(description="What it is for.")] = ""
+
+
+class DevUser(Section, frozen=True):
+    """A user of the built-in identity service. The name is the id too."""
+
+    password: Annotated[str, Meta(description="In plain text.", min_length=1)]
+    roles: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(
+            description="The roles by project. admin implies manager, manager member, member "
+            "reader."
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
+def _dev_projects() -> dict[str, DevProject]:
+    return {
+        "admin": DevProject(description="For the operator"),
+        "demo": DevProject(description="For a first look"),
+        "alt": DevProject(description="A second tenant"),
+        "service": DevProject(description="For services"),
+    }
+
+
+def _dev_users() -> dict[str, DevUser]:
+    return {
+        "admin": DevUser(
+            password="admin",  # noqa: S106 - known to everybody, hence loopback only
+            roles={"admin": ("admin",), "demo": ("admin",)},
+        ),
+        "demo": DevUser(password="demo", roles={"demo": ("member",)}),  # noqa: S106 - as above
+        "alt": DevUser(password="alt", roles={"alt": ("member",)}),  # noqa: S106 - as above
+        "kilostack": DevUser(
+            password="kilostack",  # noqa: S106 - as above
+            roles={"service": ("service",)},
+        ),
+    }
+
+
+class DevIdentitySettings(Section, frozen=True):
+    """The built-in identity service: Identity API v3 for one machine."""
+
+    http: Annotated[HttpSettings, Meta(description="The Identity API's listener.")] = HttpSettings(
+        port=5000
+    )
+    key_file: Annotated[
+        str,
+        Meta(
+            description="The key that tokens are signed with; made at the first start. Beside it "
+            "lies the list of revoked tokens."
+        ),
+    ] = "{state_dir}/identity.key"
+    token_lifetime: Annotated[int, Meta(description="Seconds a token is good for.", ge=1)] = 14400
+    region: Annotated[str, Meta(description="The region in the catalog.", min_length=1)] = (
+        "RegionOne"
+    )
+    projects: Annotated[
+        dict[str, DevProject],
+        Meta(description="The projects by name; a table of one's own replaces all of these."),
+    ] = msgspec.field(default_factory=_dev_projects)
+    users: Annotated[
+        dict[str, DevUser],
+        Meta(description="The users by name; a table of one's own replaces all of these."),
+    ] = msgspec.field(default_factory=_dev_users)
+
+
 class AuthSettings(Section, frozen=True):
     """How a caller is identified."""
 
     strategy: Annotated[
-        Literal["none", "http_basic"],
+        Literal["none", "http_basic", "dev"],
         Meta(
             description="`none`: everybody is let in; the project comes from X-Project-Id, the "
-            "roles from X-Roles; for loopback only. `http_basic`: names and passwords of a file."
+            "roles from X-Roles; for loopback only. `http_basic`: names and passwords of a file. "
+            "`dev`: tokens of the built-in identity service; for loopback only."
         ),
     ] = "none"
     default_project: Annotated[
@@ -115,12 +187,16 @@ class AuthSettings(Section, frozen=True):
     allow_insecure_bind: Annotated[
         bool,
         Meta(
-            description="Allow `none` on an address that other machines can reach. Whoever reaches "
-            "it may then read and delete everything."
+            description="Allow `none` and `dev` on an address that other machines can reach. "
+            "Whoever reaches it may then read and delete everything (`dev`: with the known "
+            "passwords)."
         ),
     ] = False
     http_basic: Annotated[BasicAuthSettings, Meta(description="For the strategy `http_basic`.")] = (
         BasicAuthSettings()
+    )
+    dev: Annotated[DevIdentitySettings, Meta(description="For the strategy `dev`.")] = (
+        DevIdentitySettings()
     )
 
 

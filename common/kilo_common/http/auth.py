@@ -73,6 +73,7 @@ STRATEGIES = DriverTable(
     {
         "none": Driver("kilo_common.http.auth:NoAuth"),
         "http_basic": Driver("kilo_common.http.basic_auth:BasicAuth"),
+        "dev": Driver("kilo_common.identity.strategy:DevAuth"),
     },
 )
 """Each has a class method `open(settings, executor, clock)` that raises ConfigInvalid."""
@@ -89,17 +90,25 @@ def open_strategy(settings: AuthSettings, executor: Executor, clock: Clock) -> A
     return strategy
 
 
+OPEN_TO_ALL = {
+    "none": "anybody could read and delete everything",
+    "dev": "its passwords stand in the documentation",
+}
+"""Strategies that protect nothing from who reaches the port, and why."""
+
+
 def check_bind(settings: AuthSettings, host: str) -> None:
-    """Refuse to offer an unauthenticated service to other machines.
+    """Refuse to offer a service that everybody can use to other machines.
 
     Raises:
-        ConfigInvalid: `none` on an address that is not loopback, and not forced.
+        ConfigInvalid: `none` or `dev` on an address that is not loopback, and not forced.
     """
-    if settings.strategy != "none" or settings.allow_insecure_bind or is_loopback(host):
+    reason = OPEN_TO_ALL.get(settings.strategy)
+    if reason is None or settings.allow_insecure_bind or is_loopback(host):
         return
     raise ConfigInvalid(
-        f"auth.strategy is 'none', and {host} can be reached by other machines: anybody could "
-        "read and delete everything. Listen on 127.0.0.1, choose another strategy, or set "
+        f"auth.strategy is {settings.strategy!r}, and {host} can be reached by other machines: "
+        f"{reason}. Listen on 127.0.0.1, choose another strategy, or set "
         "auth.allow_insecure_bind = true if you mean it.",
         key="auth.strategy",
         host=host,

@@ -140,11 +140,17 @@ def _dev_users() -> dict[str, DevUser]:
     }
 
 
+class DevHttpSettings(HttpSettings, frozen=True):
+    """The Identity API's listener."""
+
+    port: Annotated[int, Meta(description="The port to listen on.", ge=0, le=65535)] = 5000
+
+
 class DevIdentitySettings(Section, frozen=True):
     """The built-in identity service: Identity API v3 for one machine."""
 
-    http: Annotated[HttpSettings, Meta(description="The Identity API's listener.")] = HttpSettings(
-        port=5000
+    http: Annotated[DevHttpSettings, Meta(description="The Identity API's listener.")] = (
+        DevHttpSettings()
     )
     key_file: Annotated[
         str,
@@ -179,7 +185,12 @@ class AuthSettings(Section, frozen=True):
         ),
     ] = "none"
     default_project: Annotated[
-        str, Meta(description="`none`: the project of a caller who names none.", min_length=1)
+        str,
+        Meta(
+            description="`none`: the project of a caller who names none. `dev`: the project of "
+            "the cloud `kilostack` in clouds.yaml.",
+            min_length=1,
+        ),
     ] = "demo"
     default_roles: Annotated[
         tuple[str, ...], Meta(description="`none`: the roles of a caller who names none.")

@@ -32,7 +32,10 @@ def open_runtime(settings: StackSettings) -> Runtime:
     Raises:
         ConfigInvalid: a section names a driver or an address that cannot be used.
     """
-    for listener in (settings.catalog.http, settings.messaging.http):
+    listeners = [settings.catalog.http, settings.messaging.http]
+    if settings.auth.strategy == "dev":
+        listeners.append(settings.auth.dev.http)
+    for listener in listeners:
         check_bind(settings.auth, listener.host)
     clock, executor = SystemClock(), native_threads()
     return Runtime(

@@ -25,6 +25,11 @@ class ServiceCatalog:
         """Say where the service of type `kind` is."""
         self._urls[kind] = url
 
+    @property
+    def url(self) -> str:
+        """Where the identity service itself is; empty as long as it is not published."""
+        return self._urls.get("identity", "")
+
     def document(self) -> list[dict[str, Any]]:
         """The catalog as a token carries it."""
         return [

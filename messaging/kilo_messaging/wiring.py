@@ -112,6 +112,7 @@ def _gateway(
     options = GatewayOptions(
         service="messaging",
         error_body=error_body,
+        open_upgrades=True,
         cors_origins=settings.http.cors_origins,
         ready=ready,
     )

@@ -173,15 +173,36 @@ class DevIdentitySettings(Section, frozen=True):
     ] = msgspec.field(default_factory=_dev_users)
 
 
+class KeystoneSettings(Section, frozen=True):
+    """A Keystone elsewhere, and who this service is there."""
+
+    auth_url: Annotated[str, Meta(description="Where this service asks: http://HOST:5000/v3.")] = ""
+    public_url: Annotated[
+        str, Meta(description="Where clients are sent on a 401. Empty: the same.")
+    ] = ""
+    username: Annotated[str, Meta(description="A user with the role `service`.")] = ""
+    password: Annotated[str, Meta(description="The user's password.")] = ""
+    project: Annotated[str, Meta(description="The user's project.")] = "service"
+    user_domain: Annotated[str, Meta(description="The user's domain, by name.")] = "Default"
+    project_domain: Annotated[str, Meta(description="The project's domain, by name.")] = "Default"
+    ca_file: Annotated[
+        str, Meta(description="Certificates to trust for https. Empty: the system's.")
+    ] = ""
+    remember: Annotated[
+        int, Meta(description="Seconds for which an answer of Keystone holds; -1: none.", ge=-1)
+    ] = 300
+
+
 class AuthSettings(Section, frozen=True):
     """How a caller is identified."""
 
     strategy: Annotated[
-        Literal["none", "http_basic", "dev"],
+        Literal["none", "http_basic", "dev", "keystone"],
         Meta(
             description="`none`: everybody is let in; the project comes from X-Project-Id, the "
             "roles from X-Roles; for loopback only. `http_basic`: names and passwords of a file. "
-            "`dev`: tokens of the built-in identity service; for loopback only."
+            "`dev`: tokens of the built-in identity service; for loopback only. `keystone`: tokens "
+            "of a Keystone elsewhere."
         ),
     ] = "none"
     default_project: Annotated[
@@ -208,6 +229,9 @@ class AuthSettings(Section, frozen=True):
     )
     dev: Annotated[DevIdentitySettings, Meta(description="For the strategy `dev`.")] = (
         DevIdentitySettings()
+    )
+    keystone: Annotated[KeystoneSettings, Meta(description="For the strategy `keystone`.")] = (
+        KeystoneSettings()
     )
 
 

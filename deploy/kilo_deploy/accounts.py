@@ -19,8 +19,8 @@ class SignInImpossible(Unauthenticated):
 
 
 def accounts_of(settings: AuthSettings) -> tuple[Account, ...]:
-    """Everybody who can sign in; the first is `kilostack`, the one to take. None for `none`."""
-    if settings.strategy == "none":
+    """Everybody we know to be able to sign in; the first is `kilostack`, the one to take."""
+    if settings.strategy in ("none", "keystone"):
         return ()
     if settings.strategy == "http_basic":
         users = settings.http_basic.users.items()
@@ -69,6 +69,8 @@ def sign_in(info: StackInfo, project: str, environ: Mapping[str, str]) -> dict[s
     """
     if info.strategy == "none":
         return {"X-Project-Id": project}
+    if info.strategy == "keystone":
+        return _given_token(environ)
     account = next((each for each in info.accounts if each.project == project), None)
     if account is None:
         raise SignInImpossible(f"Nobody of this stack's configuration is in project {project!r}")
@@ -83,6 +85,16 @@ def _basic(environ: Mapping[str, str]) -> dict[str, str]:
         raise SignInImpossible("The stack wants a password: set OS_USERNAME and OS_PASSWORD")
     encoded = base64.b64encode(f"{name}:{password}".encode()).decode()
     return {"Authorization": f"Basic {encoded}"}
+
+
+def _given_token(environ: Mapping[str, str]) -> dict[str, str]:
+    token = environ.get("OS_TOKEN")
+    if not token:
+        raise SignInImpossible(
+            "The stack wants a token of its Keystone: set OS_TOKEN "
+            "(openstack token issue -f value -c id)"
+        )
+    return {"X-Auth-Token": token}
 
 
 def _token(info: StackInfo, account: Account) -> str:

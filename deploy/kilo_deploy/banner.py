@@ -69,7 +69,7 @@ def commands(info: StackInfo, folder: Path) -> list[tuple[str, str]]:
         )
     post = 'openstack messaging message post hello \'[{"body": "world", "ttl": 300}]\''
     kilostack = program()
-    where = f"--state-dir {folder}" if info.accounts else f"--url {info.websocket_url}"
+    where = f"--state-dir {folder}" if info.strategy != "none" else f"--url {info.websocket_url}"
     watch = f"{kilostack} topics watch catalog.events {where}"
     return [
         ("create an image", image),

@@ -17,7 +17,7 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
 def render(info: StackInfo) -> str:
     """The file's text: a cloud for each account, or the one cloud that needs none."""
     clouds = {account.cloud: _cloud(info, account) for account in info.accounts}
-    clouds = clouds or {CLOUD: {"auth_type": "none", **_endpoints(info)}}
+    clouds = clouds or {CLOUD: _cloud_for_anybody(info)}
     lines = ["# Written by kilostack at each start.", "clouds:"]
     for name, cloud in clouds.items():
         lines.append(f"  {_scalar(name)}:")
@@ -48,6 +48,14 @@ def _cloud(info: StackInfo, account: Account) -> Cloud:
     # The password is the client's own to give: OS_PASSWORD.
     cloud["auth"] = {"endpoint": info.catalog_url, "username": account.username}
     return cloud
+
+
+def _cloud_for_anybody(info: StackInfo) -> Cloud:
+    if info.strategy == "keystone":
+        # Who signs in is the client's to say: OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME.
+        auth: Cloud = {"auth": {"auth_url": info.identity_url}}
+        return {"auth_type": "password", **_endpoints(info), **auth}
+    return {"auth_type": "none", **_endpoints(info)}
 
 
 def _endpoints(info: StackInfo) -> Cloud:

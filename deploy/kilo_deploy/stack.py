@@ -97,6 +97,8 @@ class Stack:
         )
         self._run(catalog_server)
         accounts = accounts_of(settings.auth)
+        keystone = settings.auth.strategy == "keystone"
+        elsewhere = settings.auth.keystone.auth_url if keystone else ""
         info = StackInfo(
             pid=self._pid,
             catalog_url=catalog_server.url,
@@ -104,7 +106,7 @@ class Stack:
             websocket_url=websocket_url.replace("http", "ws", 1),
             project=accounts[0].project if accounts else settings.auth.default_project,
             strategy=settings.auth.strategy,
-            identity_url=services.url if services else "",
+            identity_url=services.url if services else elsewhere,
             accounts=accounts,
         )
         if services:

@@ -38,7 +38,7 @@ class StackInfo:
     strategy: str = "none"
     """How callers are identified: `auth.strategy`."""
     identity_url: str = ""
-    """The built-in identity service; empty without one."""
+    """The identity service, built in or elsewhere; empty without one."""
     accounts: tuple[Account, ...] = ()
     """Who can sign in, where the strategy knows; the first is the one to take."""
 

@@ -74,6 +74,7 @@ STRATEGIES = DriverTable(
         "none": Driver("kilo_common.http.auth:NoAuth"),
         "http_basic": Driver("kilo_common.http.basic_auth:BasicAuth"),
         "dev": Driver("kilo_common.identity.strategy:DevAuth"),
+        "keystone": Driver("kilo_common.identity.keystone:KeystoneAuth", "kilostack[keystone]"),
     },
 )
 """Each has a class method `open(settings, executor, clock)` that raises ConfigInvalid."""

@@ -11,6 +11,8 @@ import msgspec
 from kilo_common.identity.errors import TokenInvalid
 
 LONGEST = 2048
+REMEMBERED = 1000
+"""Tokens whose signature need not be computed again."""
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -43,6 +45,8 @@ class TokenSigner:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        # What a text says never changes; whether it still counts is for others to know.
+        self._known: dict[str, Token] = {}
 
     def sign(self, token: Token) -> str:
         """The token as clients carry it."""
@@ -55,6 +59,16 @@ class TokenSigner:
         Raises:
             TokenInvalid: we did not sign this.
         """
+        known = self._known.get(text)
+        if known is not None:
+            return known
+        token = self._verify(text)
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[text] = token
+        return token
+
+    def _verify(self, text: str) -> Token:
         try:
             if len(text) > LONGEST:
                 raise TokenInvalid("The token is not one of ours")

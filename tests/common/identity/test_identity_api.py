@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.test import Client, TestResponse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import Client, EnvironBuilder, TestResponse, run_wsgi_app
 
 from kilo_common.errors import ConfigInvalid, Unauthenticated
 from kilo_common.http.auth import Identity, check_bind, open_strategy
@@ -306,3 +308,29 @@ def test_dev_refuses_to_listen_where_other_machines_reach() -> None:
     with pytest.raises(ConfigInvalid, match="allow_insecure_bind"):
         check_bind(AuthSettings(strategy="dev"), "0.0.0.0")
     check_bind(AuthSettings(strategy="http_basic"), "0.0.0.0")
+
+
+PATHS = ("/", "/v3", "/v3/auth/tokens", "/v3/auth/projects", "/v3/projects", "/v3/users/demo")
+
+
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"]),
+    path=st.sampled_from(PATHS) | st.text(st.characters(min_codepoint=33, max_codepoint=255)),
+    query=st.binary(max_size=30),
+    token=st.sampled_from(["good", "", "a.b"]) | st.text(st.characters(max_codepoint=255)),
+    subject=st.sampled_from(["good", ""]) | st.text(st.characters(max_codepoint=255)),
+    body=st.binary(max_size=60) | st.sampled_from([b'{"auth": {"identity": {"methods": [""]}}}']),
+)
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_request_is_our_fault(
+    method: str, path: str, query: bytes, token: str, subject: str, body: bytes, keystone: Keystone
+) -> None:
+    good = keystone.token("demo", "demo")
+    environ = EnvironBuilder("/", method=method, data=body).get_environ()
+    environ |= {"PATH_INFO": path, "QUERY_STRING": query.decode("latin-1")}
+    environ["HTTP_X_AUTH_TOKEN"] = good if token == "good" else token
+    environ["HTTP_X_SUBJECT_TOKEN"] = good if subject == "good" else subject
+    answer = run_wsgi_app(keystone.web.application, environ)
+    assert int(answer[1][:3]) < 500

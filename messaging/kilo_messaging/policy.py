@@ -14,6 +14,7 @@ DEFAULTS: Mapping[str, str] = {
     "queues:delete": ANYBODY,
     "queues:stats": ANYBODY,
     "queues:purge": ANYBODY,
+    "queues:redrive": ANYBODY,
     "messages:get_all": ANYBODY,
     "messages:get": ANYBODY,
     "messages:create": ANYBODY,

@@ -108,6 +108,13 @@ def _purge_topic(
     return Response(204)
 
 
+def _redrive_topic(
+    do: Operations, request: Request, params: schemas.TopicParameters, _document: None
+) -> Response:
+    moved = do.messages.redrive(request.context, params.topic)
+    return Response(200, views.encode({"redriven": moved}))
+
+
 def _post_messages(
     do: Operations,
     request: Request,
@@ -295,6 +302,7 @@ _TOPIC_ACTIONS: Mapping[str, Action] = {
     "delete": Action(_TOPIC, _delete_topic),
     "get_stats": Action(_TOPIC, _topic_stats),
     "purge": Action(_TOPIC, _purge_topic, schemas.PurgeDocument),
+    "redrive": Action(_TOPIC, _redrive_topic),
 }
 ACTIONS: Mapping[str, Action] = {
     **{f"queue_{name}": action for name, action in _TOPIC_ACTIONS.items()},

@@ -27,10 +27,11 @@ from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.session import Form, Phase, Session
 from kilo_messaging.service.arrivals import never
+from kilo_messaging.service.declaration import EVENT_PRIORITIES
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
 from kilo_messaging.service.operations import Operations, make_operations
-from kilo_messaging.service.push import Deliver, PushHub
+from kilo_messaging.service.push import PUSH_TOPIC, Deliver, PushHub
 from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
@@ -41,8 +42,6 @@ from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
 __all__ = ["SCHEMA", "MessagingApi", "build", "build_over"]
 
 EVENTS_POOL = "messaging"
-EVENT_PRIORITIES = ("info", "warn", "error")
-PUSH_TOPIC = "messaging.push"
 _SPARE = 4096
 """Bytes that a request's body may have beyond the messages or the metadata in it."""
 _IDENTITY_HEADERS = frozenset(
@@ -113,6 +112,7 @@ def _gateway(
     options = GatewayOptions(
         service="messaging",
         error_body=error_body,
+        open_upgrades=True,
         cors_origins=settings.http.cors_origins,
         ready=ready,
     )

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 LINE = 10_000
 BATCH = 100
 NOTIFICATION = "Notification"
+PUSH_TOPIC = "messaging.push"
+"""The topic on which the processes of the service announce to each other what was posted."""
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -63,7 +65,7 @@ def _push(key: TopicKey, message: Message) -> Push:
     )
 
 
-class _Bundle(msgspec.Struct, frozen=True):
+class Bundle(msgspec.Struct, frozen=True):
     """What one process announces to the others."""
 
     origin: str
@@ -148,7 +150,7 @@ class PushHub:
 
     def _receive(self, delivery: Delivery) -> None:
         try:
-            bundle = msgspec.json.decode(delivery.body, type=_Bundle)
+            bundle = msgspec.json.decode(delivery.body, type=Bundle)
         except (msgspec.DecodeError, msgspec.ValidationError) as fault:
             log.warning("an announcement on the bus is not readable: %s", fault)
             delivery.reject(str(fault))
@@ -170,7 +172,7 @@ class PushHub:
 
     def _announce_all(self) -> None:
         while (pushes := self._abroad.get()) is not None:
-            bundle = _Bundle(self._origin, [*pushes, *_rest(self._abroad)])
+            bundle = Bundle(self._origin, [*pushes, *_rest(self._abroad)])
             try:
                 self._transport.publish(self._address, msgspec.json.encode(bundle), timeout=5.0)
             except BusUnavailable as fault:

@@ -13,6 +13,7 @@ DEFAULTS: Mapping[str, str] = {
     "queues:update": ANYBODY,
     "queues:delete": ANYBODY,
     "queues:stats": ANYBODY,
+    "queues:share": ANYBODY,
     "queues:purge": ANYBODY,
     "queues:redrive": ANYBODY,
     "messages:get_all": ANYBODY,

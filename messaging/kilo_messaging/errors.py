@@ -18,7 +18,8 @@ UnsupportedMedia
 Forbidden
 └── MessageClaimed         somebody else holds the message
 NotFound
-└── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound
+├── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound
+└── SignatureInvalid       a signed URL is not what was signed, has expired, or covers less
 Conflict
 ├── PatchConflict          replace or remove of a key that is not there
 └── OrderingFixed          a topic's ordering is not the one it was made with
@@ -109,6 +110,10 @@ class ClaimNotFound(NotFound):
 
 class SubscriptionNotFound(NotFound):
     code = "messaging.subscription.not_found"
+
+
+class SignatureInvalid(NotFound):
+    code = "messaging.signature_invalid"
 
 
 class PatchConflict(Conflict):

@@ -1,7 +1,7 @@
 """Puts the queue service together: the one place that knows which classes it is made of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kilo_common.bus.listener import NotificationListener
@@ -32,9 +32,11 @@ from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
 from kilo_messaging.service.operations import Operations, make_operations
 from kilo_messaging.service.push import PUSH_TOPIC, Deliver, PushHub
+from kilo_messaging.service.sharing import GetKey, SignedOrKnown
 from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
+from kilo_messaging.storage.key_file import KeyFile
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
 from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
@@ -83,7 +85,9 @@ def build_over(
     desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
-    operations = make_operations(desk, hub, frozenset({settings.events.topic}))
+    get_key = _signing_key(settings)
+    operations = make_operations(desk, hub, get_key, frozenset({settings.events.topic}))
+    runtime = replace(runtime, auth=SignedOrKnown(runtime.auth, get_key, desk.now))
     dispatcher = Dispatcher(operations, ACTIONS)
     websocket = WebSocketServer(
         _session_opener(desk, hub, dispatcher, settings, runtime),
@@ -172,6 +176,11 @@ def _session_opener(
         return connection.handle, lambda: session.push_form, close
 
     return open_session
+
+
+def _signing_key(settings: MessagingSettings) -> GetKey:
+    own = settings.signed_urls.key.encode()
+    return (lambda: own) if own else KeyFile(Path(settings.signed_urls.key_file))
 
 
 def _policy(settings: MessagingSettings) -> Policy:

@@ -1,5 +1,6 @@
 """What every message store must do: one suite, run against each driver."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -348,6 +349,74 @@ class MessageStoreContract:
         self.post("3", delay=60)
         self.stores.messages.purge(KEY, self.now)
         assert self.listed(claimed=True, delayed=True) == ["1"]
+
+    def test_purge_ends_though_somebody_posts_all_the_time(self) -> None:
+        self.post(*("old" for _ in range(600)))
+        purged = threading.Event()
+
+        def keep_posting() -> None:
+            while not purged.is_set():
+                self.post("new")
+
+        with ThreadPoolExecutor(1) as poster:
+            posting = poster.submit(keep_posting)
+            self.stores.messages.purge(KEY, self.now)
+            purged.set()
+            posting.result()
+        assert "old" not in self.listed(limit=1000)
+
+    # Dead letters on their way back
+
+    def bury(self, *posted: str, claim_id: str = "one", **more: Any) -> None:
+        """Post, and let all of it become dead letters on OTHER."""
+        self.stores.topics.create(
+            KEY, {"_max_claim_count": 1, "_dead_letter_queue": "other"}, self.now
+        )
+        self.post(*posted, **more)
+        self.claim(ttl=60, limit=1000, claim_id=claim_id)
+        self.clock.advance(60)
+        for _batch in range(2):  # one claim moves so many at most
+            assert self.claim(claim_id="none") == []
+
+    def test_dead_letters_go_back_where_they_came_from(self) -> None:
+        self.bury("1", "2", ttl=600, group="a")
+        self.post("3", key=OTHER)
+        self.post("4")
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 2}
+        assert self.listed(OTHER) == ["3"]
+        found = self.stores.messages.page(KEY, Page(limit=9), self.now)
+        assert bodies(found) == ["4", "1", "2"]
+        assert (found[1].claim_count, found[1].source, found[1].group) == (0, None, "a")
+        assert found[1].expires_at == self.now + timedelta(seconds=600)
+        assert bodies(self.claim(claim_id="again")) == ["4", "1", "2"]
+        assert self.stores.messages.redrive(OTHER, self.now) == {}
+
+    def test_a_dead_letter_that_somebody_has_stays(self) -> None:
+        self.bury("1", "2")
+        assert bodies(self.claim(key=OTHER, limit=1, claim_id="reader")) == ["1"]
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 1}
+        assert self.listed() == ["2"]
+        assert self.listed(OTHER, claimed=True) == ["1"]
+
+    def test_many_dead_letters_go_back_in_their_order(self) -> None:
+        numbers = [str(number) for number in range(600)]
+        self.bury(*numbers)
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 600}
+        assert self.listed(limit=2000) == numbers
+
+    def test_in_order_dead_letters_go_back_into_their_lane(self) -> None:
+        self.stores.topics.create(OTHER, {"_ordering": "fifo-group"}, self.now)
+        rule = {"_max_claim_count": 1, "_dead_letter_queue": "other"}
+        self.ordered("fifo", **rule)
+        self.bury("1", "2")
+        assert bodies(self.claim(key=OTHER, limit=1, claim_id="reader")) == ["1"]
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 1}
+        assert bodies(self.claim(limit=1, claim_id="second")) == ["2"]
+        self.post("3")
+        assert self.claim(claim_id="third") == []
+
+    def test_there_is_nothing_to_send_back_from_a_topic_that_never_was(self) -> None:
+        assert self.stores.messages.redrive(OTHER, self.now) == {}
 
     # Claims
 

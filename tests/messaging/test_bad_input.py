@@ -71,6 +71,13 @@ BAD_BODIES: dict[str, tuple[str, str, Any]] = {
     "grace is too long": ("POST", "/v2/queues/q/claims", {"ttl": 60, "grace": 43201}),
     "claim is a list": ("POST", "/v2/queues/q/claims", []),
     "claim ttl is an object": ("POST", "/v2/queues/q/claims", {"ttl": {}}),
+    "share of nothing": ("POST", "/v2/queues/q/share", {"paths": []}),
+    "share of something else": ("POST", "/v2/queues/q/share", {"paths": ["../x"]}),
+    "share for no method": ("POST", "/v2/queues/q/share", {"methods": ["BREW"]}),
+    "share until a number": ("POST", "/v2/queues/q/share", {"expires": 99999999999}),
+    "share until yesterday": ("POST", "/v2/queues/q/share", {"expires": "2001-01-01T00:00:00"}),
+    "share beyond time": ("POST", "/v2/queues/q/share", {"expires": "9999-12-31T23:59:59-10:00"}),
+    "share is a list": ("POST", "/v2/queues/q/share", []),
     "purge of nothing": ("POST", "/v2/queues/q/purge", {"resource_types": []}),
     "purge of something else": ("POST", "/v2/queues/q/purge", {"resource_types": ["x"]}),
 }
@@ -124,7 +131,6 @@ BAD_REQUESTS: dict[str, tuple[str, str]] = {
     "claim limit": ("POST", "/v2/queues/q/claims?limit=21"),
     "an unknown claim": ("GET", "/v2/queues/q/claims/unknown"),
     "a claim with a zero byte": ("GET", "/v2/queues/q/claims/%00"),
-    "shares are later work": ("POST", "/v2/queues/q/share"),
     "subscriptions are later work": ("GET", "/v2/queues/q/subscriptions"),
 }
 

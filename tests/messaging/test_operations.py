@@ -62,6 +62,8 @@ def test_a_message_that_nobody_can_digest_ends_among_the_dead_letters(
         clock.advance(60)
     assert do.claims.create(context, "q") is None
     assert len(do.messages.page(context, "dead", client_id="other")) == 1
+    assert do.messages.redrive(context, "dead") == 1
+    assert do.claims.create(context, "q") is not None
 
 
 def test_the_sweeper_empties_what_expired(

@@ -97,6 +97,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             letter, ttl=ttl, created_at=now, expires_at=now + timedelta(seconds=ttl)
         )
 
+    def redriven(self, now: datetime) -> "Message":
+        """This dead letter as a message that was posted at `now`."""
+        return msgspec.structs.replace(
+            self.released(now),
+            claim_count=0,
+            source=None,
+            created_at=now,
+            expires_at=now + timedelta(seconds=self.ttl),
+        )
+
 
 def new_message(
     *,

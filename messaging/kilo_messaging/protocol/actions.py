@@ -108,6 +108,32 @@ def _purge_topic(
     return Response(204)
 
 
+def _redrive_topic(
+    do: Operations, request: Request, params: schemas.TopicParameters, _document: None
+) -> Response:
+    moved = do.messages.redrive(request.context, params.topic)
+    return Response(200, views.encode({"redriven": moved}))
+
+
+def _share_topic(
+    do: Operations,
+    request: Request,
+    params: schemas.TopicParameters,
+    document: schemas.ShareDocument | None,
+) -> Response:
+    wanted = document or schemas.ShareDocument()
+    base = request.base or f"/v2/{views.list_key('', request.action)}"
+    signed, signature = do.sharing.share(
+        request.context,
+        params.topic,
+        base,
+        paths=wanted.paths,
+        methods=wanted.methods,
+        expires=wanted.expires,
+    )
+    return Response(200, views.encode(views.share_view(signed, signature)))
+
+
 def _post_messages(
     do: Operations,
     request: Request,
@@ -295,6 +321,8 @@ _TOPIC_ACTIONS: Mapping[str, Action] = {
     "delete": Action(_TOPIC, _delete_topic),
     "get_stats": Action(_TOPIC, _topic_stats),
     "purge": Action(_TOPIC, _purge_topic, schemas.PurgeDocument),
+    "share": Action(_TOPIC, _share_topic, schemas.ShareDocument),
+    "redrive": Action(_TOPIC, _redrive_topic),
 }
 ACTIONS: Mapping[str, Action] = {
     **{f"queue_{name}": action for name, action in _TOPIC_ACTIONS.items()},

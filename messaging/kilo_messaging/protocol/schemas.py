@@ -3,6 +3,7 @@
 Types and shapes are checked here, ranges in `service`, which knows the limits.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -100,6 +101,17 @@ class PurgeDocument(Struct, frozen=True):
     resource_types: (
         Annotated[list[Literal["messages", "subscriptions"]], Meta(min_length=1)] | UnsetType
     ) = UNSET
+
+
+class ShareDocument(Struct, frozen=True):
+    paths: Annotated[
+        tuple[Literal["messages", "subscriptions", "claims"], ...], Meta(min_length=1, max_length=3)
+    ] = ("messages",)
+    methods: Annotated[
+        tuple[Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"], ...],
+        Meta(min_length=1, max_length=7),
+    ] = ("GET",)
+    expires: datetime | None = None
 
 
 class SubscriptionDocument(Struct, frozen=True):

@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from kilo_common.clock import iso8601
 from kilo_messaging.domain.message import Message
+from kilo_messaging.domain.signed_url import SignedUrl
 from kilo_messaging.domain.topic import Topic
 from kilo_messaging.storage.base import Stats
 
@@ -112,6 +113,17 @@ def message_href(base: str, topic: str, message_id: str, claim_id: str | None) -
     """Where a message is; with its claim, if it has one, so that who holds it can delete it."""
     href = f"{base}/{topic}/messages/{message_id}"
     return f"{href}?claim_id={claim_id}" if claim_id else href
+
+
+def share_view(signed: SignedUrl, signature: str) -> dict[str, Any]:
+    """A signed URL, as the headers of its use need it."""
+    return {
+        "paths": signed.paths,
+        "methods": signed.methods,
+        "project": signed.project_id,
+        "expires": signed.expires,
+        "signature": signature,
+    }
 
 
 def next_link(path: str, query: Mapping[str, Any]) -> list[Href]:

@@ -165,6 +165,15 @@ class MessageOperations:
         within("pop", limit, 1, desk.limits.page)
         return desk.stores.messages.pop(desk.key(context, topic_name), limit, desk.now())
 
+    def redrive(self, context: RequestContext, topic_name: str) -> int:
+        """Send a topic's dead letters back to the topics they came from; how many there were."""
+        desk = self._desk
+        desk.permit(context, "queues:redrive")
+        moved = desk.stores.messages.redrive(desk.key(context, topic_name), desk.now())
+        for key in moved:
+            self._arrivals.ring(key)
+        return sum(moved.values())
+
     def _find(self, context: RequestContext, topic_name: str, ids: Sequence[str]) -> list[Message]:
         desk = self._desk
         desk.permit(context, "messages:get")

@@ -162,7 +162,19 @@ class MessageStore(ABC):
 
     @abstractmethod
     def purge(self, key: TopicKey, now: datetime) -> None:
-        """Remove all messages but the claimed ones, in steps that hold nobody up."""
+        """Remove all messages but the claimed ones, in steps that hold nobody up.
+
+        What is posted meanwhile may stay: it ends even if somebody posts all the time.
+        """
+
+    @abstractmethod
+    def redrive(self, key: TopicKey, now: datetime) -> dict[TopicKey, int]:
+        """Send the topic's dead letters back to where they came from; how many to which topic.
+
+        There they are the newest, in their old order, and live as long as they did, anew; a
+        missing topic is made. What is claimed or held back stays, and what did not come as a dead
+        letter. In steps, and bounded, as `purge`.
+        """
 
     @abstractmethod
     def stats(self, key: TopicKey, now: datetime) -> Stats:

@@ -2,6 +2,7 @@
 
 import threading
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -230,6 +231,19 @@ class _Messages(MessageStore):
             shelf.messages = kept
 
         self._memory.on_shelf(key, work, None)
+
+    def redrive(self, key: TopicKey, now: datetime) -> dict[TopicKey, int]:
+        def work(shelf: _Shelf) -> dict[TopicKey, int]:
+            moved: Counter[TopicKey] = Counter()
+            for letter in list(shelf.alive(now)):
+                if letter.source is not None and letter.state_at(now) is State.READY:
+                    del shelf.messages[letter.id]
+                    source = TopicKey(key.project_id, letter.source)
+                    self._memory.add(self._memory.shelf(source, now), letter.redriven(now))
+                    moved[source] += 1
+            return dict(moved)
+
+        return self._memory.on_shelf(key, work, {})
 
     def stats(self, key: TopicKey, now: datetime) -> Stats:
         def work(shelf: _Shelf) -> Stats:

@@ -18,6 +18,7 @@ from kilo_messaging.storage.base import (
     Prepare,
     Stats,
 )
+from kilo_messaging.storage.sql.bulk import purge, redrive, remove
 from kilo_messaging.storage.sql.inserts import insert_posts
 from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
 from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
@@ -31,7 +32,6 @@ from kilo_messaging.storage.sql.tables import (
 )
 from kilo_messaging.storage.sql.topics import find_topic
 
-PURGE_BATCH = 500
 ATTEMPTS = 4
 _c = messages.c
 
@@ -150,36 +150,16 @@ class SqlMessages(MessageStore):
             else:
                 reader = LaneReader(connection, topic.id, now, None)
                 found = reader.take(limit, lambda _claims: False, lambda _dead: None)
-            _remove(connection, [message.position for message in found])
+            remove(connection, [message.position for message in found])
             return found
 
         return self._database.write(work)
 
     def purge(self, key: TopicKey, now: datetime) -> None:
-        def work(connection: sa.Connection) -> int:
-            topic = find_topic(connection, key)
-            if topic is None:
-                return 0
-            removed = 0
-            for not_claimed in (
-                _c.state == int(State.READY),
-                _c.state == int(State.DELAYED),
-                sa.and_(_c.state == int(State.CLAIMED), _c.visible_at <= now),
-            ):
-                batch = (
-                    sa.select(_c.seq)
-                    .where(_c.topic_id == topic.id, not_claimed)
-                    .limit(PURGE_BATCH)
-                    .with_for_update(skip_locked=True)
-                )
-                found = connection.execute(batch).scalars().all()
-                _remove(connection, found)
-                removed += len(found)
-            return removed
+        purge(self._database, key, now)
 
-        while self._database.write(work):
-            pass
-        self._database.write(lambda connection: _wake_all(connection, key, now))
+    def redrive(self, key: TopicKey, now: datetime) -> dict[TopicKey, int]:
+        return redrive(self._database, key, now)
 
     def stats(self, key: TopicKey, now: datetime) -> Stats:
         def work(connection: sa.Connection) -> Stats:
@@ -223,22 +203,11 @@ def _claim_is_live(connection: sa.Connection, topic_id: int, claim_id: str, now:
     return connection.execute(query).first() is not None
 
 
-def _remove(connection: sa.Connection, positions: Sequence[int]) -> None:
-    if positions:
-        connection.execute(messages.delete().where(_c.seq.in_(positions)))
-
-
 def _lanes_of(connection: sa.Connection, topic: Any, *which: sa.ColumnElement[bool]) -> list[str]:
     """Lock the lanes of some messages; their names. On a topic without order there are none."""
     if topic_of(topic).ordering is Ordering.NONE:
         return []
     return lock_lanes(connection, topic.id, sa.select(_c.lane).where(*which))
-
-
-def _wake_all(connection: sa.Connection, key: TopicKey, now: datetime) -> None:
-    topic = find_topic(connection, key)
-    if topic is not None and topic_of(topic).ordering is not Ordering.NONE:
-        wake_lanes(connection, topic.id, None, now)
 
 
 def _stats(connection: sa.Connection, topic_id: int, now: datetime) -> Stats:

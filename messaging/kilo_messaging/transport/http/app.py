@@ -12,8 +12,15 @@ from urllib.parse import parse_qsl
 from kilo_common.context import RequestContext
 from kilo_common.errors import TooLarge
 from kilo_common.http.body import read_body
-from kilo_common.http.gateway import CONTEXT_KEY, Environ, Headers, StartResponse
+from kilo_common.http.gateway import (
+    CONTEXT_KEY,
+    Environ,
+    Headers,
+    StartResponse,
+    request_headers,
+)
 from kilo_common.http.upgrade import ENDING_KEY, is_websocket
+from kilo_messaging.domain.signed_url import check_scope
 from kilo_messaging.errors import (
     FormRefused,
     LimitExceeded,
@@ -54,6 +61,8 @@ class MessagingApp:
         if path in ("/", ""):
             _only_get(method)
             return _send(start_response, method, Response(300, self._versions), [])
+        if "HTTP_URL_SIGNATURE" in environ:
+            check_scope(request_headers(environ), method, path)
         check_accept(environ, HOME_TYPE if path == "/v2/" else JSON)
         if path == "/v2/":
             _only_get(method)

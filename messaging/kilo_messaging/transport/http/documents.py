@@ -59,6 +59,8 @@ def _collection(plural: str, singular: str) -> dict[str, Any]:
         f"rel/{singular}": _template(one, name, ["GET", "PUT", "PATCH", "DELETE"]),
         f"rel/{singular}_stats": _template(f"{one}/stats", name, ["GET"]),
         f"rel/{singular}_purge": _template(f"{one}/purge", name, ["POST"]),
+        f"rel/{singular}_share": _template(f"{one}/share", name, ["POST"]),
+        f"rel/{singular}_redrive": _template(f"{one}/redrive", name, ["POST"]),
         f"rel/{singular}_post_messages": _template(f"{one}/messages", name, ["POST"]),
         f"rel/{singular}_messages": _template(
             f"{one}/messages{{?{','.join(listing)}}}", name | listing, ["GET", "DELETE"]

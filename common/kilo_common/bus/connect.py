@@ -12,7 +12,11 @@ TRANSPORTS = DriverTable(
     {
         "memory": Driver("kilo_common.bus.memory:MemoryTransport"),
         "amqp": _KOMBU,
+        "qpid": _KOMBU,
         "rabbit": _KOMBU,
+        "zmq": Driver(
+            "kilo_common.bus.zmq_transport.transport:ZmqTransport", needs="kilostack[zmq]"
+        ),
     },
     group="kilostack.bus",
 )

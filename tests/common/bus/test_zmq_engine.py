@@ -467,5 +467,7 @@ def test_a_place_that_is_none_is_ignored(net: Net) -> None:
 
 
 def test_a_batch_survives_the_wire() -> None:
-    batch = Batch("a", "b", [Message(1, "p", "g", b"body", True, 2.5, {"k": "v"}), Join(1, "p", "")])
+    batch = Batch(
+        "a", "b", [Message(1, "p", "g", b"body", True, 2.5, {"k": "v"}), Join(1, "p", "")]
+    )
     assert decode(encode(batch)) == batch

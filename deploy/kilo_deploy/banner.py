@@ -21,14 +21,14 @@ def show(console: Console, info: StackInfo, folder: Path, seconds: float) -> Non
     table.add_row("catalog (Image API v2)", info.catalog_url)
     table.add_row("messaging (Messaging API v2)", info.messaging_url)
     table.add_row("messaging (WebSocket)", info.websocket_url)
+    if info.identity_url:
+        table.add_row("identity (Identity API v3)", info.identity_url)
     table.add_row("state", str(folder))
     console.print(table, soft_wrap=True)
-    console.print(f"\n[bold]{path}[/] holds this entry:\n")
-    for line in clouds.render(info).splitlines()[1:]:
-        console.print("  " + escape(line), highlight=False)
+    _clouds(console, info, path)
     console.print("\n[bold]Try it[/] in another terminal; first, once:\n")
     _command(console, f"export {clouds.environment(path)}")
-    for title, command in commands(info):
+    for title, command in commands(info, folder):
         console.print(f"\n  [dim]# {title}[/]")
         _command(console, command)
     for tool in missing_tools():
@@ -41,7 +41,21 @@ def show(console: Console, info: StackInfo, folder: Path, seconds: float) -> Non
     console.print("\nCtrl-C stops it.\n")
 
 
-def commands(info: StackInfo) -> list[tuple[str, str]]:
+def _clouds(console: Console, info: StackInfo, path: Path) -> None:
+    if not info.accounts:
+        console.print(f"\n[bold]{path}[/] holds this entry:\n")
+        for line in clouds.render(info).splitlines()[1:]:
+            console.print("  " + escape(line), highlight=False)
+        return
+    # Passwords stay in the file, which only its owner can read.
+    console.print(f"\n[bold]{path}[/] holds these clouds:\n")
+    table = Table.grid(padding=(0, 2))
+    for account in info.accounts:
+        table.add_row("", account.cloud, f"{account.username} in project {account.project}")
+    console.print(table, soft_wrap=True, highlight=False)
+
+
+def commands(info: StackInfo, folder: Path) -> list[tuple[str, str]]:
     """Four commands that work on a stack as it has just started, with what each does."""
     if shutil.which("qemu-img"):
         image = (
@@ -55,7 +69,8 @@ def commands(info: StackInfo) -> list[tuple[str, str]]:
         )
     post = 'openstack messaging message post hello \'[{"body": "world", "ttl": 300}]\''
     kilostack = program()
-    watch = f"{kilostack} topics watch catalog.events --url {info.websocket_url}"
+    where = f"--state-dir {folder}" if info.accounts else f"--url {info.websocket_url}"
+    watch = f"{kilostack} topics watch catalog.events {where}"
     return [
         ("create an image", image),
         ("post a message", post),

@@ -1,6 +1,7 @@
 """The demo: an image goes in, and the news of it comes out of a topic, told step by step."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from kilo_common.errors import Failure, KiloError
+from kilo_deploy.accounts import sign_in
 from kilo_deploy.client import BLOCK, ApiClient
 from kilo_deploy.state import StackInfo
 from kilo_deploy.watch import TopicWatch
@@ -53,9 +55,10 @@ class Demo:
         self._console = console
         self._step = 0
         self._acted_at = 0.0
-        project = {"X-Project-Id": info.project}
-        self._catalog = ApiClient(info.catalog_url, project)
-        self._messaging = ApiClient(info.messaging_url, project | {"Client-ID": str(uuid4())})
+        self._identity = sign_in(info, info.project, os.environ)
+        self._catalog = ApiClient(info.catalog_url, self._identity)
+        client_id = {"Client-ID": str(uuid4())}
+        self._messaging = ApiClient(info.messaging_url, self._identity | client_id)
 
     def run(self) -> None:
         """Walk all steps.
@@ -66,7 +69,11 @@ class Demo:
         with tempfile.TemporaryDirectory(prefix="kilostack-demo-") as folder:
             self._say(f"A subscriber opens a WebSocket and subscribes to the topic {TOPIC}.")
             watch = TopicWatch(
-                self._info.websocket_url, TOPIC, self._info.project, timeout=4 * EVENT_PATIENCE
+                self._info.websocket_url,
+                TOPIC,
+                self._info.project,
+                headers=self._identity,
+                timeout=4 * EVENT_PATIENCE,
             )
             events = _Arrivals(watch)
             try:

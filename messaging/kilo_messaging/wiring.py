@@ -15,6 +15,7 @@ from kilo_common.http.gateway import (
     request_headers,
 )
 from kilo_common.http.metrics import HttpMetrics
+from kilo_common.http.upgrade import ENDING_KEY
 from kilo_common.lifecycle import Service
 from kilo_common.policy import Policy, load_overrides
 from kilo_common.runtime import Runtime
@@ -25,6 +26,7 @@ from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.session import Form, Phase, Session
+from kilo_messaging.service.arrivals import never
 from kilo_messaging.service.declaration import EVENT_PRIORITIES
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
@@ -110,6 +112,7 @@ def _gateway(
     options = GatewayOptions(
         service="messaging",
         error_body=error_body,
+        open_upgrades=True,
         cors_origins=settings.http.cors_origins,
         ready=ready,
     )
@@ -159,7 +162,8 @@ def _session_opener(
         subscriptions = ConnectionSubscriptions(
             desk, hub, deliver, most=settings.websocket.max_subscriptions
         )
-        connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions)
+        ending = environ.get(ENDING_KEY, never)
+        connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions, ending)
 
         def close() -> None:
             subscriptions.close()

@@ -18,6 +18,7 @@ from kilo_common.bus.target import Address
 from kilo_common.bus.transport import Capability, Consumer, Delivery, Transport
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import TopicKey
+from kilo_messaging.service.arrivals import Arrivals
 
 log = logging.getLogger(__name__)
 LINE = 10_000
@@ -34,17 +35,34 @@ class Push(msgspec.Struct, frozen=True):
     queue_name: str
     body: msgspec.Raw
     ttl: int
+    group: str | None = None
+    attributes: msgspec.Raw | None = None
 
     def frame(self) -> bytes:
-        """What a subscriber receives, as JSON; exactly these four keys."""
-        return msgspec.json.encode(
-            {
-                "body": self.body,
-                "ttl": self.ttl,
-                "queue_name": self.queue_name,
-                "Message_Type": NOTIFICATION,
-            }
-        )
+        """What a subscriber receives, as JSON; exactly four keys, and what the poster added."""
+        frame: dict[str, Any] = {
+            "body": self.body,
+            "ttl": self.ttl,
+            "queue_name": self.queue_name,
+            "Message_Type": NOTIFICATION,
+        }
+        if self.group is not None:
+            frame["group"] = self.group
+        if self.attributes is not None:
+            frame["attributes"] = self.attributes
+        return msgspec.json.encode(frame)
+
+
+def _push(key: TopicKey, message: Message) -> Push:
+    attributes = None if message.attributes is None else msgspec.Raw(message.attributes)
+    return Push(
+        key.project_id,
+        key.name,
+        msgspec.Raw(message.body),
+        message.ttl,
+        message.group,
+        attributes,
+    )
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -73,6 +91,8 @@ class PushHub:
         self._abroad: Queue[list[Push] | None] = Queue(LINE)
         self._threads: list[threading.Thread] = []
         self._consumer: Consumer | None = None
+        self.arrivals = Arrivals()
+        """Who waits here for what is announced, in this process or in another."""
 
     def start(self) -> None:
         """Begin to deliver.
@@ -114,13 +134,11 @@ class PushHub:
 
     def announce(self, key: TopicKey, messages: Sequence[Message]) -> None:
         """These messages were committed to the topic. Returns at once."""
+        self.arrivals.ring(key)
         wanted_here = key in self._subscribers
         if not wanted_here and not self._between:
             return
-        pushes = [
-            Push(key.project_id, key.name, msgspec.Raw(message.body), message.ttl)
-            for message in messages
-        ]
+        pushes = [_push(key, message) for message in messages]
         if wanted_here:
             self._enqueue(self._here, pushes)
         if self._between:
@@ -139,6 +157,8 @@ class PushHub:
             return
         if bundle.origin != self._origin:
             self._enqueue(self._here, bundle.pushes)
+            for key in {TopicKey(push.project_id, push.queue_name) for push in bundle.pushes}:
+                self.arrivals.ring(key)
         delivery.ack()
 
     def _deliver_all(self) -> None:

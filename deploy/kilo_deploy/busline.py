@@ -1,8 +1,7 @@
 """What `kilostack bus` is made of: a connection, arguments as text, notifications as lines."""
 
 import json
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
@@ -136,24 +135,20 @@ def one_line(notification: Notification) -> str:
 
 
 class Countdown:
-    """Counts what was shown, and is done after so many; without a number never."""
+    """Counts what was shown, and says when that is enough; without a number never."""
 
-    def __init__(self, count: int | None) -> None:
+    def __init__(self, count: int | None, enough: Callable[[], None]) -> None:
         self._left = count
-        self._ended = threading.Event()
+        self._enough = enough
 
     @property
     def done(self) -> bool:
         """Whether nothing more is wanted."""
-        return self._ended.is_set()
+        return self._left == 0
 
     def one(self) -> None:
         """One was shown."""
         if self._left is not None:
             self._left -= 1
-            if self._left <= 0:
-                self._ended.set()
-
-    def wait(self) -> None:
-        """Return when it is done."""
-        self._ended.wait()
+            if self._left == 0:
+                self._enough()

@@ -157,7 +157,8 @@ class BlockingExecutor(LineExecutor):
     def run(self) -> None:
         self._idle.clear()
         try:
-            self.work()
+            if not self._stopping.is_set():  # a stop that came first waits for nobody
+                self.work()
         finally:
             self._idle.set()
 

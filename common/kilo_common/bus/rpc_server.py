@@ -91,7 +91,9 @@ class RpcServer:
         try:
             method = self._dispatcher.find(request)
         except KiloError as error:
-            log.debug("%s is refused: %s", request.method, error)
+            # A caller is told; of a cast nobody would hear.
+            level = logging.DEBUG if request.is_call else logging.WARNING
+            log.log(level, "%s is refused: %s", request.method, error)
             self._answer(request, Reply("", None, dump_failure(error)))
             delivery.ack()
             return

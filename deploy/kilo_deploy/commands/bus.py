@@ -20,6 +20,7 @@ from kilo_common.ids import random_id
 from kilo_common.settings import BusSettings
 from kilo_deploy import busline
 from kilo_deploy.commands import options
+from kilo_deploy.processes import StopSignal
 
 F = TypeVar("F", bound=Callable[..., Any])
 TIMEOUT = 10.0
@@ -70,7 +71,8 @@ def watch(
     settings = _settings(config_file)
     topic = topic or settings.notification_topic
     console = Console(soft_wrap=True, highlight=False)
-    shown = busline.Countdown(count)
+    stop = StopSignal()
+    shown = busline.Countdown(count, stop.set)
 
     def show(notification: Any) -> None:
         if shown.done:
@@ -92,12 +94,8 @@ def watch(
         listener.start()
         if not as_json:
             console.print(f"Watching [bold]{topic}[/]; Ctrl-C ends it.")
-        try:
-            shown.wait()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            listener.stop(2.0)
+        stop.wait()
+        listener.stop(2.0)
 
 
 @bus.command()

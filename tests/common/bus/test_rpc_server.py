@@ -12,6 +12,7 @@ from contracts.transport import Inbox
 from kilo_common.bus.dispatcher import Endpoint, RequestInfo, rpc
 from kilo_common.bus.envelope import Request, unwrap, wrap
 from kilo_common.bus.errors import ArgumentsInvalid, BusUnavailable, EnvelopeInvalid, RemoteError
+from kilo_common.bus.executors import open_executor
 from kilo_common.bus.memory import MemoryTransport
 from kilo_common.bus.rpc_client import RpcClient
 from kilo_common.bus.rpc_server import RpcServer
@@ -258,3 +259,19 @@ def test_a_blocking_server_works_on_the_thread_that_runs_it() -> None:
 def test_an_unknown_executor_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="did you mean 'threads'"):
         RpcServer(MemoryTransport(), TARGET, [], new_id=random_id, executor="thread")
+
+
+def test_a_stop_that_comes_before_the_run_ends_it() -> None:
+    executor = open_executor("blocking", lambda delivery: delivery.ack(), 1, "test")
+    executor.start()
+    executor.stop(1)
+    executor.run()
+
+
+def test_a_cast_to_a_method_that_is_not_there_is_logged(
+    bus: BusForTests, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus.serve(TARGET, Worker())
+    bus.client(Target("works")).cast(CONTEXT, "nothing")
+    assert "nothing is refused" in caplog.text
+    assert bus.dead_letters() == []

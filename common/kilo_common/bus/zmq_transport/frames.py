@@ -123,6 +123,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Frames from one node to another, in order."""
 
     sender: str
+    endpoint: str
+    """Where the sender can be answered."""
     receiver: str
     """Empty when the sender does not yet know who answers at this endpoint."""
     frames: list[AnyFrame]

@@ -85,11 +85,11 @@ class Peer:
             self.settled = []
         return frames
 
-    def flush(self, sender: str, links: Links) -> None:
+    def flush(self, sender: str, answer_to: str, links: Links) -> None:
         """Send what is to be said; what the connection does not take stays for the next time."""
         frames = self.take_frames()
         for part in _batches(frames):
-            self._backlog.append(encode(Batch(sender, self.node, part)))
+            self._backlog.append(encode(Batch(sender, answer_to, self.node, part)))
         while self._backlog and links.send(self.endpoint, self._backlog[0]):
             self._backlog.popleft()
 

@@ -21,11 +21,14 @@ from kilo_common.bus.errors import BusUnavailable, NoRoute
 from kilo_common.bus.rpc_client import RpcClient
 from kilo_common.bus.target import Target
 from kilo_common.bus.transport import Transport
+from kilo_common.bus.zmq_transport.sockets import is_green
 from kilo_common.context import RequestContext
 from kilo_common.ids import random_id
 
 SCRIPT = Path(__file__).parents[2] / "support" / "zmq_node.py"
 PATIENCE = 20.0
+PATCHED = ["-m", "gevent.monkey"] if is_green() else []
+"""The other processes run as this one does: on threads or on gevent."""
 CONTEXT = RequestContext(project_id="p1")
 
 
@@ -34,7 +37,7 @@ class Node:
 
     def __init__(self, url: str, role: str, topic: str, count: int = 0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), url, role, topic, str(count)],
+            [sys.executable, *PATCHED, str(SCRIPT), url, role, topic, str(count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

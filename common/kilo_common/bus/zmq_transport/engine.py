@@ -120,6 +120,8 @@ class Engine:
             peer
             for record in records
             if record.role in (Role.PUBLISHER, Role.PEER)
+            # One that has gone needs not know; if it was only silent, it says hello again.
+            and not self._book.is_gone(record.node)
             for peer in [self._contact(record, greet_again=True)]
             if peer is not None and peer.knows < self._version
         }
@@ -241,7 +243,9 @@ class Engine:
     def _ping(self, peer: Peer, frame: Ping) -> None:
         if peer.version != frame.version:
             self._greet(peer)
-        peer.out.append(Pong(self.inbox.unknown(peer, frame.unsettled)))
+        lost = self.inbox.unknown(peer, frame.unsettled)
+        if lost:
+            peer.out.append(Pong(lost))
 
     # --- peers ----------------------------------------------------------------------------------
 
@@ -323,7 +327,7 @@ class Engine:
         for peer in list(self._book.by_endpoint.values()):
             if peer is not self._self:
                 self._look_after(peer)
-        self.outbox.resume()
+        self.outbox.resume(self._book.by_endpoint.values())
         self.inbox.resume()
         if self._now - self._swept >= 1.0:
             self._swept = self._now

@@ -94,7 +94,7 @@ class Ping(Frame, frozen=True, array_like=True, gc=False, tag=10):
 
 
 class Pong(Frame, frozen=True, array_like=True, gc=False, tag=11):
-    """I live. These I know nothing of: they were lost on the way."""
+    """These I know nothing of: they were lost on the way."""
 
     lost: list[int]
 

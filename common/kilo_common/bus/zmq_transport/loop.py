@@ -181,7 +181,7 @@ class IoLoop:
                 self._bell.acquire()
             self._idle = False
             self._work()
-        with self._waking:
+        with self._waking, contextlib.suppress(zmq.ZMQError):  # closed: it has ended already
             self._wake.send(b"", zmq.NOBLOCK)
 
     def _work(self) -> None:

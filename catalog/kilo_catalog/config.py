@@ -41,7 +41,7 @@ class UploadSettings(Section, frozen=True):
             ge=4096,
             le=64 << 20,
         ),
-    ] = 1 << 20
+    ] = 2 << 20
     lease: Annotated[
         float,
         Meta(

@@ -3,13 +3,14 @@
 InvalidInput
 ├── ImageInvalid             a field of an image has a value it may not have
 ├── PatchInvalid             a PATCH document is malformed
+├── MemberInvalid            the body names no project, or no status, that there could be
 ├── ListQueryInvalid         a listing's filter, sort, marker or limit is malformed
 ├── FormatsMissing           data was sent before both formats were set
 ├── StoreUnknown             no store of that name is configured
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
-│   ├── LimitExceeded        too many properties or tags
+│   ├── LimitExceeded        too many properties, tags or members
 │   └── ImageTooLarge        more bytes than an image may have
 ├── UnsupportedMedia
 │   ├── MediaTypeUnsupported the request's Content-Type is not one the path takes
@@ -20,13 +21,15 @@ Forbidden
 ├── AttributeForbidden       the attribute is read-only or reserved
 ├── ImageProtected           the image is protected from deletion
 ├── StatusForbids            the image's status does not allow the change
+├── SharingForbids           the image is not one that has members
 └── ImageDeactivated         the data of a deactivated image
 NotFound
-├── ImageNotFound, TagNotFound, SchemaNotFound, PathNotFound
+├── ImageNotFound, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
 MethodNotAllowed
 └── MethodUnknown
 Conflict
 ├── ImageIdTaken             the id is, or was, another image's
+├── MemberExists             the image is shared with that project already
 ├── StatusConflict           data for an image that has or is getting some
 ├── PropertyConflict         a PATCH adds what exists or changes what does not
 ├── ImageChanged             another request changed the image at the same time
@@ -42,6 +45,10 @@ class ImageInvalid(errors.InvalidInput):
 
 class PatchInvalid(errors.InvalidInput):
     code = "catalog.patch.invalid"
+
+
+class MemberInvalid(errors.InvalidInput):
+    code = "catalog.member.invalid"
 
 
 class ListQueryInvalid(errors.InvalidInput):
@@ -96,6 +103,10 @@ class StatusForbids(errors.Forbidden):
     code = "catalog.image.status_forbids"
 
 
+class SharingForbids(errors.Forbidden):
+    code = "catalog.member.not_shared"
+
+
 class ImageDeactivated(errors.Forbidden):
     code = "catalog.image.deactivated"
 
@@ -105,6 +116,17 @@ class ImageNotFound(errors.NotFound):
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"No image found with ID {image_id[:64]}", image_id=image_id)
+
+
+class MemberNotFound(errors.NotFound):
+    code = "catalog.member.not_found"
+
+    def __init__(self, image_id: str, project_id: str) -> None:
+        super().__init__(
+            f"Image {image_id[:64]} has no member {project_id[:64]}",
+            image_id=image_id,
+            member_id=project_id,
+        )
 
 
 class TagNotFound(errors.NotFound):
@@ -125,6 +147,10 @@ class MethodUnknown(errors.MethodNotAllowed):
 
 class ImageIdTaken(errors.Conflict):
     code = "catalog.image.id_taken"
+
+
+class MemberExists(errors.Conflict):
+    code = "catalog.member.exists"
 
 
 class StatusConflict(errors.Conflict):

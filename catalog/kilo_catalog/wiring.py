@@ -16,6 +16,7 @@ from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
+from kilo_catalog.service.members import Members
 from kilo_catalog.service.tags import Tags
 from kilo_catalog.service.upload_claims import UploadClaims
 from kilo_catalog.stores.base import BlobStore
@@ -115,6 +116,7 @@ class _Parts:
         return ApiServices(
             images=images,
             image_data=image_data,
+            members=Members(self.unit_of_work, access, events, runtime.clock, settings.limits),
             tags=Tags(self.unit_of_work, access, events, runtime.clock, settings.limits),
             policy=self.policy,
             stores={

@@ -44,6 +44,17 @@ class LimitSettings(Section, frozen=True):
             ge=0,
         ),
     ] = 60
+    max_wait: Annotated[
+        int, Meta(description="Seconds that a claim or a list may wait for messages.", ge=0, le=60)
+    ] = 20
+    deduplication_window: Annotated[
+        int,
+        Meta(
+            description="Seconds in which a message with the same deduplication id is not "
+            "posted again.",
+            ge=1,
+        ),
+    ] = 300
     client_id_uuid: Annotated[
         bool, Meta(description="Client-ID must be a UUID; else any text of 10 to 36 characters.")
     ] = True

@@ -20,7 +20,8 @@ Forbidden
 NotFound
 └── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound
 Conflict
-└── PatchConflict          replace or remove of a key that is not there
+├── PatchConflict          replace or remove of a key that is not there
+└── OrderingFixed          a topic's ordering is not the one it was made with
 MethodNotAllowed
 └── MethodRefused
 NotAcceptable
@@ -112,6 +113,10 @@ class SubscriptionNotFound(NotFound):
 
 class PatchConflict(Conflict):
     code = "messaging.topic.patch_conflict"
+
+
+class OrderingFixed(Conflict):
+    code = "messaging.topic.ordering_fixed"
 
 
 class MethodRefused(MethodNotAllowed):

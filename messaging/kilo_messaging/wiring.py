@@ -15,6 +15,7 @@ from kilo_common.http.gateway import (
     request_headers,
 )
 from kilo_common.http.metrics import HttpMetrics
+from kilo_common.http.upgrade import ENDING_KEY
 from kilo_common.lifecycle import Service
 from kilo_common.policy import Policy, load_overrides
 from kilo_common.runtime import Runtime
@@ -25,10 +26,12 @@ from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.session import Form, Phase, Session
+from kilo_messaging.service.arrivals import never
+from kilo_messaging.service.declaration import EVENT_PRIORITIES
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
 from kilo_messaging.service.operations import Operations, make_operations
-from kilo_messaging.service.push import Deliver, PushHub
+from kilo_messaging.service.push import PUSH_TOPIC, Deliver, PushHub
 from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
@@ -39,8 +42,6 @@ from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
 __all__ = ["SCHEMA", "MessagingApi", "build", "build_over"]
 
 EVENTS_POOL = "messaging"
-EVENT_PRIORITIES = ("info", "warn", "error")
-PUSH_TOPIC = "messaging.push"
 _SPARE = 4096
 """Bytes that a request's body may have beyond the messages or the metadata in it."""
 _IDENTITY_HEADERS = frozenset(
@@ -111,6 +112,7 @@ def _gateway(
     options = GatewayOptions(
         service="messaging",
         error_body=error_body,
+        open_upgrades=True,
         cors_origins=settings.http.cors_origins,
         ready=ready,
     )
@@ -160,7 +162,8 @@ def _session_opener(
         subscriptions = ConnectionSubscriptions(
             desk, hub, deliver, most=settings.websocket.max_subscriptions
         )
-        connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions)
+        ending = environ.get(ENDING_KEY, never)
+        connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions, ending)
 
         def close() -> None:
             subscriptions.close()

@@ -110,7 +110,7 @@ def check_tags(name: str, value: object, limits: Limits) -> tuple[str, ...]:
 
 
 def check_count(count: int, limit: int, what: str) -> None:
-    """Refuse too many properties or tags.
+    """Refuse too many properties, tags or members.
 
     Raises:
         LimitExceeded: there are more than `limit`.

@@ -171,7 +171,7 @@ def bury(image: Image, now: datetime) -> Image:
 
 
 def is_visible(image: Image, project_id: str | None, *, is_admin: bool) -> bool:
-    """Whether a project may know of an image at all."""
+    """Whether a project may know of an image, whoever it is shared with."""
     return (
         is_admin
         or (project_id is not None and image.owner == project_id)

@@ -19,6 +19,9 @@ class Limits(Section, frozen=True):
     ] = 255
     properties: Annotated[int, Meta(description="The most properties of one image.", ge=0)] = 128
     tags: Annotated[int, Meta(description="The most tags of one image.", ge=0)] = 128
+    members: Annotated[
+        int, Meta(description="The most projects one image is shared with.", ge=0)
+    ] = 128
     page_default: Annotated[
         int, Meta(description="Images on a page when the request names no limit.", ge=1, le=1000)
     ] = 25

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
+from kilo_catalog.service.members import Members
 from kilo_catalog.service.tags import Tags
 from kilo_common.policy import Policy
 
@@ -24,6 +25,7 @@ class ApiServices:
 
     images: Images
     image_data: ImageData
+    members: Members
     tags: Tags
     policy: Policy
     stores: Mapping[str, StoreInfo]

@@ -12,6 +12,7 @@ TRANSPORTS = DriverTable(
     {
         "memory": Driver("kilo_common.bus.memory:MemoryTransport"),
         "amqp": _KOMBU,
+        "qpid": _KOMBU,
         "rabbit": _KOMBU,
         "zmq": Driver(
             "kilo_common.bus.zmq_transport.transport:ZmqTransport", needs="kilostack[zmq]"

@@ -1,6 +1,6 @@
 """What an address is on an AMQP 0-9-1 broker: exchanges, queues, keys, as oslo.messaging has them.
 
-Pure values; `kombu_transport.py` declares them.
+Pure values; `kombu_transport/declare.py` declares them.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,7 @@ class QueuePlan:
     name: str
     routing_key: str
     durable: bool = False
+    auto_delete: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -45,6 +46,9 @@ class Topology:
     """Work queues are quorum queues."""
     temporary: bool = False
     """The broker removes exchanges and work queues a minute after the last use."""
+    extensions: bool = True
+    """The broker knows RabbitMQ's arguments of queues; without them, queues that are not to last go
+    with their last consumer."""
 
     def exchange(self, address: Address) -> ExchangePlan:
         """The exchange that a message for `address` is published to."""
@@ -64,23 +68,27 @@ class Topology:
     def queue(self, address: Address, group: str, unique: str) -> QueuePlan:
         """The queue that a consumer of `address` reads. `unique` tells fanout queues apart."""
         exchange = self.exchange(address)
-        transient = {"x-expires": TRANSIENT_EXPIRY_MS}
         if address.kind is Kind.REPLY:
-            return QueuePlan(exchange, address.name, address.name, arguments=transient)
+            return self._transient(exchange, address.name, address.name)
         if address.kind is Kind.FANOUT:
-            name = f"{address.name}_fanout_{unique}"
-            return QueuePlan(exchange, name, address.name, arguments=transient)
+            return self._transient(exchange, f"{address.name}_fanout_{unique}", address.name)
         name = _dead_queue(address) if address.kind is Kind.DEAD else group or address.name
         arguments: dict[str, Any] = {"x-queue-type": "quorum"} if self.quorum else {}
-        if self.temporary:
+        if self.temporary and self.extensions:
             arguments["x-expires"] = TEMPORARY_EXPIRY_MS
         return QueuePlan(
             exchange,
             name,
             self.routing_key(address),
             durable=self.quorum or (self.durable and not self.temporary),
+            auto_delete=self.temporary and not self.extensions,
             arguments=arguments,
         )
+
+    def _transient(self, exchange: ExchangePlan, name: str, key: str) -> QueuePlan:
+        if self.extensions:
+            return QueuePlan(exchange, name, key, arguments={"x-expires": TRANSIENT_EXPIRY_MS})
+        return QueuePlan(exchange, name, key, auto_delete=True)
 
 
 def _dead_queue(address: Address) -> str:

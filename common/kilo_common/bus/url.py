@@ -49,6 +49,19 @@ class BusUrl:
             raise BusUrlInvalid(f"bus.url: {name} must be true or false, not {text!r}", option=name)
         return text == "true"
 
+    def number(self, name: str, default: int) -> int:
+        """An option that is a whole number above zero.
+
+        Raises:
+            BusUrlInvalid: it is not.
+        """
+        text = self.options.get(name, str(default))
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 1_000_000):
+            raise BusUrlInvalid(
+                f"bus.url: {name} must be a whole number above zero, not {text!r}", option=name
+            )
+        return int(text)
+
 
 def parse(text: str, *, known: frozenset[str], default_port: int = 5672) -> BusUrl:
     """The parts of `text`; hosts are separated by commas, user and password may hold %-escapes.

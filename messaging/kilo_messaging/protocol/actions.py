@@ -116,7 +116,7 @@ def _post_messages(
 ) -> Response:
     if document is None:
         raise BodyInvalid('A body is expected: {"messages": [{"body": …, "ttl": …}]}')
-    drafts = [Draft(bytes(each.body), each.ttl, each.delay) for each in document.messages]
+    drafts = [_draft(each) for each in document.messages]
     ids = do.messages.post(
         request.context,
         params.topic,
@@ -131,6 +131,18 @@ def _post_messages(
     return Response(201, views.encode({"resources": resources}), location)
 
 
+def _draft(document: schemas.DraftDocument) -> Draft:
+    attributes = views.encode(document.attributes) if document.attributes else None
+    return Draft(
+        bytes(document.body),
+        document.ttl,
+        document.delay,
+        document.group,
+        attributes,
+        document.deduplication_id,
+    )
+
+
 def _list_messages(
     do: Operations, request: Request, params: schemas.MessageList, _document: None
 ) -> Response:
@@ -143,6 +155,8 @@ def _list_messages(
         echo=params.echo,
         include_claimed=params.include_claimed,
         include_delayed=params.include_delayed,
+        wait=params.wait,
+        ending=request.ending,
     )
     items = views.message_views(found, request.base, params.topic, do.desk.now())
     body: dict[str, Any] = {"messages": items}
@@ -160,6 +174,7 @@ def _next_messages(request: Request, params: schemas.MessageList, last: int) -> 
         "echo": params.echo,
         "include_claimed": params.include_claimed,
         "include_delayed": params.include_delayed,
+        "wait": params.wait or None,
     }
     return views.next_link(f"{request.base}/{params.topic}/messages", query)
 
@@ -210,7 +225,13 @@ def _create_claim(
 ) -> Response:
     spans = document or schemas.ClaimDocument()
     held = do.claims.create(
-        request.context, params.topic, ttl=spans.ttl, grace=spans.grace, limit=params.limit
+        request.context,
+        params.topic,
+        ttl=spans.ttl,
+        grace=spans.grace,
+        limit=params.limit,
+        wait=params.wait,
+        ending=request.ending,
     )
     if held is None:
         return Response(204)

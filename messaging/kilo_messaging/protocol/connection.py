@@ -15,6 +15,7 @@ from kilo_messaging.protocol import schemas
 from kilo_messaging.protocol.core import Dispatcher, Request, Response, read_document, read_params
 from kilo_messaging.protocol.faults import answer_body
 from kilo_messaging.protocol.session import Form, Session, SessionRequest
+from kilo_messaging.service.arrivals import Ending, never
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 
@@ -31,12 +32,15 @@ class Connection:
         auth: AuthStrategy,
         session: Session,
         subscriptions: ConnectionSubscriptions,
+        ending: Ending = never,
     ) -> None:
+        """`ending` tells whether the server is about to stop."""
         self._desk = desk
         self._dispatcher = dispatcher
         self._auth = auth
         self._session = session
         self._subscriptions = subscriptions
+        self._ending = ending
         self._own: Mapping[str, Run] = {
             "authenticate": self._authenticate,
             "subscription_create": self._subscribe,
@@ -73,6 +77,7 @@ class Connection:
                 client_id=headers.get("client-id"),
                 params=body,
                 document=_document(body, action.document_key),
+                ending=self._ending,
             )
         )
 

@@ -39,6 +39,8 @@ class MessageView(msgspec.Struct):
     href: str | UnsetType = UNSET
     claim_id: str | UnsetType | None = UNSET
     claim_count: int | UnsetType = UNSET
+    group: str | UnsetType = UNSET
+    attributes: Raw | UnsetType = UNSET
 
 
 class EndView(msgspec.Struct):
@@ -77,7 +79,7 @@ def topic_view(topic: Topic, base: str, *, detailed: bool) -> TopicView:
 def message_view(message: Message, base: str, topic: str, now: datetime) -> MessageView:
     """A message in a list, by id, or in a claim."""
     holder = message.holder_at(now)
-    view = MessageView(id=message.id, ttl=message.ttl, age=message.age(now), body=Raw(message.body))
+    view = _bare_view(message, now)
     if base:
         view.href = message_href(base, topic, message.id, holder)
     else:
@@ -88,13 +90,21 @@ def message_view(message: Message, base: str, topic: str, now: datetime) -> Mess
 
 def popped_view(message: Message, now: datetime) -> MessageView:
     """A message that is gone from its topic."""
+    view = _bare_view(message, now)
+    view.claim_id = None
+    view.claim_count = message.claim_count
+    return view
+
+
+def _bare_view(message: Message, now: datetime) -> MessageView:
+    """What every message shows; its group and attributes only where the poster set them."""
     return MessageView(
         id=message.id,
         ttl=message.ttl,
         age=message.age(now),
         body=Raw(message.body),
-        claim_id=None,
-        claim_count=message.claim_count,
+        group=UNSET if message.group is None else message.group,
+        attributes=UNSET if message.attributes is None else Raw(message.attributes),
     )
 
 

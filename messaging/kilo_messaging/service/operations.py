@@ -26,7 +26,7 @@ def make_operations(
 ) -> Operations:
     """The operations over one desk. For `service_topics` see `TopicOperations`."""
     topics = TopicOperations(desk, service_topics)
-    messages = MessageOperations(desk, hub)
-    claims = ClaimOperations(desk)
+    messages = MessageOperations(desk, hub, hub.arrivals)
+    claims = ClaimOperations(desk, hub.arrivals)
     health = HealthOperations(desk, topics, messages, claims)
     return Operations(desk, topics, messages, claims, health)

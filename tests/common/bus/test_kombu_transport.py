@@ -20,9 +20,9 @@ class TestKombuTransport(TransportContract):
     def let_pass(self) -> Callable[[float], None]:
         return time.sleep  # the broker's clock is not ours to set
 
-    @pytest.fixture
-    def transport(self, rabbit_url: str) -> Iterator[Transport]:
-        transport = open_transport(rabbit_url)
+    @pytest.fixture(params=["rabbit", "qpid"])
+    def transport(self, request: pytest.FixtureRequest, rabbit_url: str) -> Iterator[Transport]:
+        transport = open_transport(rabbit_url.replace("rabbit:", f"{request.param}:"))
         transport.start()
         yield transport
         transport.stop(10)

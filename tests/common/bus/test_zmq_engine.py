@@ -47,7 +47,8 @@ class Net:
         """Until nobody has anything to say."""
         busy = True
         while busy:
-            busy = max([node.turn() for node in list(self.nodes.values())])
+            turns = [node.turn() for node in list(self.nodes.values())]  # every node, each time
+            busy = any(turns)
 
     def let_pass(self, seconds: float) -> None:
         for step in range(round(seconds / 0.1)):

@@ -1,5 +1,6 @@
-"""The AMQP driver: RabbitMQ by kombu. The only package that imports kombu.
+"""The AMQP driver: RabbitMQ and its like, by kombu and py-amqp. The only package that imports them.
 
-One connection publishes, under a lock, each message confirmed by the broker; each consumer has a
-connection and a thread of its own, so that no slow consumer holds up a heartbeat of another.
+One connection publishes and one consumes, since a broker that is short of memory stops reading from
+those who publish. Each has a thread that reads and one that writes (`link.py`); everybody else puts
+what is to be sent into an outbox and waits for word of it, so any number of publishes is under way.
 """

@@ -1,159 +1,114 @@
-"""One consumer: a connection and a thread of its own, reconnecting until it is cancelled.
+"""Consuming: one connection for all consumers of a process, a channel for each.
 
-The thread alone reads the socket. Acknowledgements come from other threads, so every write goes
-through one lock; a read holds no lock, or a quiet queue would hold up acknowledgements.
+The reader hands deliveries over and never works on them; `prefetch` bounds what a consumer has in
+hand, so one that is slow holds up neither the others nor a heartbeat.
 """
 
-import itertools
 import logging
-import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import kombu
-
 from kilo_common.bus.errors import BusUnavailable
-from kilo_common.bus.kombu_transport.connection import (
-    BROKER_ERRORS,
-    backoff,
-    connect,
-    declare_queue,
-    discard,
-    hang_up,
-)
+from kilo_common.bus.kombu_transport import frames
+from kilo_common.bus.kombu_transport.declare import declare_queue
+from kilo_common.bus.kombu_transport.keeper import Keeper
+from kilo_common.bus.kombu_transport.link import BROKER_ERRORS, Link, LinkChannel
+from kilo_common.bus.kombu_transport.profile import Profile
 from kilo_common.bus.topology import QueuePlan
 from kilo_common.bus.transport import Consumer, Deliver, Delivery
 from kilo_common.bus.url import BusUrl
 
 log = logging.getLogger(__name__)
 Bury = Callable[[bytes, Mapping[str, str], str], None]
-POLL = 1.0
-"""Seconds a read waits before the thread looks at its heartbeat and at whether to go on."""
+ATTACH_TIMEOUT = 10.0
 
 
 class KombuConsumer(Consumer):
     """Reads one queue. After a lost connection, what was unacknowledged comes again."""
 
     def __init__(
-        self, url: BusUrl, plan: QueuePlan, deliver: Deliver, prefetch: int, bury: Bury
+        self, plan: QueuePlan, deliver: Deliver, prefetch: int, bury: Bury, *, owned: bool
     ) -> None:
-        """`bury` puts away a message that is rejected, before it is acknowledged."""
-        self._url = url
-        self._plan = plan
+        """`bury` puts away a message that is rejected, before it is acknowledged. An `owned` queue
+        is nobody else's and goes when the consumer is cancelled."""
+        self.plan = plan
+        self.cancelled = False
         self._deliver = deliver
         self._prefetch = prefetch
         self._bury = bury
-        self._writing = threading.Lock()
-        self._connection: kombu.Connection | None = None
-        self._channel: Any = None
+        self._owned = owned
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._channel: LinkChannel | None = None
         self._in_hand: set[int] = set()
-        self._cancelled = False
-        self._closed = threading.Event()
-        self._turns = itertools.count()
         self._tag = f"kilostack-{id(self):x}"
-        self._thread = threading.Thread(target=self._run, name="bus-consumer", daemon=True)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Connect, declare and consume; from here on the thread sees to it.
+    def attach(self, link: Link) -> None:
+        """Declare and consume on `link`, if that is not so already.
 
         Raises:
-            BusUnavailable: no broker answers.
+            one of BROKER_ERRORS.
         """
-        try:
-            self._open()
-        except BROKER_ERRORS as fault:
-            self._drop()
-            raise BusUnavailable(f"The broker cannot be consumed from: {fault}") from fault
-        self._thread.start()
-
-    def cancel(self) -> None:
-        if self._cancelled:
+        if self._link is link or self.cancelled:
             return
-        self._cancelled = True
-        self._write(lambda channel: channel.basic_cancel(self._tag, nowait=True))
-
-    def close(self) -> None:
-        """Give up the connection, and with it everything unacknowledged."""
-        self._cancelled = True
-        self._closed.set()
-        if self._connection is not None:
-            hang_up(self._connection)
-
-    def join(self, timeout: float) -> None:
-        """Wait until the thread has ended."""
-        self._thread.join(timeout)
-
-    def _open(self) -> None:
-        connection = connect(self._url, next(self._turns), confirm=False)
-        self._connection = connection
-        declare_queue(connection, self._plan)
-        channel = connection.channel()
+        deadline = time.monotonic() + ATTACH_TIMEOUT
+        declare_queue(link, self.plan, deadline)
+        channel = link.channel(deadline, lambda fault: self._detach(link, fault))
         channel.basic_qos(0, self._prefetch, False)
-        self._in_hand = set()
-        self._channel = channel
+        with self._lock:
+            self._link, self._channel, self._in_hand = link, channel, set()
+        # Before the broker is asked: the first message may come with its answer.
+        channel.callbacks[self._tag] = lambda message: self._take(channel, message)
         channel.basic_consume(
-            self._plan.name,
+            self.plan.name,
             consumer_tag=self._tag,
-            callback=lambda message: self._take(channel, message),
+            callback=channel.callbacks[self._tag],
+            on_cancel=lambda _tag: channel.close_by(LookupError("the queue was deleted")),
         )
 
-    def _drop(self) -> None:
-        connection, self._connection, self._channel = self._connection, None, None
-        discard(connection)
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._closed.is_set():
-            try:
-                if self._connection is None:
-                    if self._cancelled:
-                        return
-                    self._open()
-                    log.info("reading %s again", self._plan.name)
-                failures = 0
-                self._read()
-                if self._cancelled and not self._in_hand:
-                    break
-            except (*BROKER_ERRORS, BusUnavailable) as fault:
-                if self._closed.is_set():
-                    break
-                failures += 1
-                log.warning("the consumer of %s lost its broker: %s", self._plan.name, fault)
-                self._drop()
-                # Jitter, so that not every client of a broker comes back in the same instant.
-                self._closed.wait(backoff(failures) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-        self._drop()
-
-    def _read(self) -> None:
-        assert self._connection is not None
+    def cancel(self) -> None:
+        with self._lock:
+            if self.cancelled:
+                return
+            self.cancelled = True
+            channel = self._channel
         try:
-            self._connection.drain_events(timeout=POLL)
-        except TimeoutError:
-            with self._writing:
-                self._connection.heartbeat_check()
+            if channel is not None and channel.connection is not None:
+                channel.basic_cancel(self._tag, nowait=True)
+                if self._owned:
+                    channel.queue_delete(self.plan.name, nowait=True)
+        except BROKER_ERRORS as fault:
+            log.debug("a consumer is cancelled with its connection: %s", fault)
+        self._let_go()
 
-    def _take(self, channel: Any, message: Any) -> None:
+    def _detach(self, link: Link, fault: Exception) -> None:
+        if link.alive and not self.cancelled:
+            log.warning("the consumer of %s is interrupted: %s", self.plan.name, fault)
+        with self._lock:
+            if self._link is link:
+                self._link = self._channel = None
+
+    def _take(self, channel: LinkChannel, message: Any) -> None:
         tag: int = message.delivery_tag
+        if self.cancelled:
+            self._send(channel, frames.requeue(channel.number, tag))
+            return
         self._in_hand.add(tag)
         body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
         headers = {str(key): str(value) for key, value in (message.headers or {}).items()}
 
         def reject(reason: str) -> None:
             self._bury(body, headers, reason)
-            self._settle(channel, tag, "basic_ack")
+            self._settle(channel, tag, frames.ack)
 
         delivery = Delivery(
             body=body,
-            redelivered=bool(message.delivery_info.get("redelivered")),
+            redelivered=bool(message.delivery_info["redelivered"]),
             headers=headers,
-            ack=lambda: self._settle(channel, tag, "basic_ack"),
-            requeue=lambda: self._settle(channel, tag, "basic_reject", requeue=True),
+            ack=lambda: self._settle(channel, tag, frames.ack),
+            requeue=lambda: self._settle(channel, tag, frames.requeue),
             reject=reject,
         )
         try:
@@ -162,18 +117,73 @@ class KombuConsumer(Consumer):
             log.exception("a consumer failed to take a message")
             delivery.requeue()
 
-    def _settle(self, channel: Any, tag: int, verb: str, **arguments: bool) -> None:
-        if channel is not self._channel:
-            return  # the connection it came by is gone: the broker gives it out again
-        self._write(lambda current: getattr(current, verb)(tag, **arguments))
-        self._in_hand.discard(tag)
+    def _settle(self, channel: LinkChannel, tag: int, form: Callable[[int, int], bytes]) -> None:
+        with self._lock:
+            if channel is not self._channel or tag not in self._in_hand:
+                return  # the connection it came by is gone: the broker gives it out again
+            self._in_hand.discard(tag)
+        self._send(channel, form(channel.number, tag))
+        if self.cancelled:
+            self._let_go()
 
-    def _write(self, action: Any) -> None:
-        with self._writing:
-            channel = self._channel
-            if channel is None:
+    def _send(self, channel: LinkChannel, frame: bytes) -> None:
+        link = self._link
+        if link is not None and channel is self._channel:
+            link.outbox.put(frame)
+
+    def _let_go(self) -> None:
+        """Close the channel of a cancelled consumer once nothing of it is in hand."""
+        with self._lock:
+            if self._in_hand or self._channel is None:
                 return
+            channel, self._channel = self._channel, None
+        channel.abandon()
+
+
+class Consumers:
+    """The consuming connection."""
+
+    def __init__(self, url: BusUrl, profile: Profile) -> None:
+        self._keeper = Keeper(url, profile, name="bus-consumers", tend=self._tend)
+        self._lock = threading.Lock()
+        self._all: list[KombuConsumer] = []
+
+    def add(self, consumer: KombuConsumer) -> None:
+        """Let `consumer` consume until it is cancelled.
+
+        Raises:
+            BusUnavailable: no broker answers.
+        """
+        try:
+            link = self._keeper.get(time.monotonic() + ATTACH_TIMEOUT, patient=False)
+            consumer.attach(link)
+        except BROKER_ERRORS as fault:
+            consumer.cancel()
+            raise BusUnavailable(f"The broker cannot be consumed from: {fault}") from fault
+        with self._lock:
+            self._all = [each for each in self._all if not each.cancelled] + [consumer]
+
+    def reopen(self) -> None:
+        """Undo `close`."""
+        self._keeper.reopen()
+
+    def close(self, timeout: float) -> None:
+        """Cancel all, write the acknowledgements in line, disconnect."""
+        with self._lock:
+            consumers, self._all = self._all, []
+        for consumer in consumers:
+            consumer.cancel()
+        self._keeper.close(timeout)
+
+    def _tend(self, link: Link) -> None:
+        """Bring every consumer onto the link: all when it is new, later those that lost their
+        channel."""
+        with self._lock:
+            consumers = list(self._all)
+        for consumer in consumers:
             try:
-                action(channel)
+                consumer.attach(link)
             except BROKER_ERRORS as fault:
-                log.debug("a write to the broker failed; the reader will notice: %s", fault)
+                if not link.alive:
+                    raise
+                log.warning("%s cannot be consumed yet: %s", consumer.plan.name, fault)

@@ -1,28 +1,32 @@
-"""The publishing connection: one message at a time, each confirmed by the broker."""
+"""Publishing: any number of threads on one connection, none waiting for another's confirmation."""
 
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-import kombu
-
 from kilo_common.bus.errors import BusUnavailable, NoRoute
-from kilo_common.bus.kombu_transport.connection import (
-    BROKER_ERRORS,
-    backoff,
-    connect,
-    declare_exchange,
-    declare_queue,
-    discard,
-)
+from kilo_common.bus.kombu_transport import frames
+from kilo_common.bus.kombu_transport.declare import declare_exchange, declare_queue
+from kilo_common.bus.kombu_transport.keeper import Keeper
+from kilo_common.bus.kombu_transport.lane import CommitLane, ConfirmLane, Lane
+from kilo_common.bus.kombu_transport.link import BROKER_ERRORS, Link
+from kilo_common.bus.kombu_transport.profile import Profile
+from kilo_common.bus.kombu_transport.waiting import Fate, LinkLost, Publish, TooLate, left
 from kilo_common.bus.target import Address, Kind
 from kilo_common.bus.topology import ExchangePlan, Topology
 from kilo_common.bus.url import BusUrl
 
 log = logging.getLogger(__name__)
+PAUSE = 0.05
+"""Seconds before a message goes again that the broker refused."""
+CHECK_TIMEOUT = 5.0
+SHORT_STRING = 255
+"""Bytes that the name of a queue or exchange may have."""
 
 
 @dataclass(frozen=True)
@@ -37,118 +41,165 @@ class Parcel:
 
 
 class Publisher:
-    """The publishing connection: one message at a time, each confirmed."""
+    """The publishing connection."""
 
-    def __init__(self, url: BusUrl, topology: Topology) -> None:
-        self._url = url
+    def __init__(self, url: BusUrl, topology: Topology, profile: Profile) -> None:
         self._topology = topology
+        self._lane_type: type[Lane] = ConfirmLane if profile.extensions else CommitLane
+        self._keeper = Keeper(url, profile, name="bus-publisher")
         self._lock = threading.Lock()
-        self._connection: kombu.Connection | None = None
-        self._producer: Any = None
-        self._declared: set[ExchangePlan] = set()
-        self._returned: list[Any] = []
-        self._turn = 0
+        self._link: Link | None = None
+        self._lanes: dict[ExchangePlan, Future[Lane]] = {}
+        self._ids = itertools.count(1)
+
+    def open(self) -> None:
+        """Connect, also after `close`. Raises as `Transport.start`."""
+        self._keeper.reopen()
+        self.check()
 
     def check(self) -> None:
-        with self._lock:
-            try:
-                if self._connection is None or not self._connection.connected:
-                    self._open()
-            except BROKER_ERRORS as fault:
-                self._drop()
-                raise BusUnavailable(f"The broker does not answer: {fault}") from fault
-
-    def beat(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            return  # a publish is under way: the broker hears from us anyway
+        """Raises as `Transport.check`."""
+        deadline = time.monotonic() + CHECK_TIMEOUT
+        link = self._keeper.get(deadline, patient=False)
+        if link.blocked:
+            raise BusUnavailable("The broker is short of memory or disk and takes no messages")
         try:
-            if self._connection is not None:
-                self._connection.heartbeat_check()
+            link.channel(deadline).abandon()
         except BROKER_ERRORS as fault:
-            log.warning("the publishing connection is lost: %s", fault)
-            self._drop()
-        finally:
-            self._lock.release()
+            raise BusUnavailable(f"The broker does not answer: {fault}") from fault
 
-    def close(self) -> None:
-        with self._lock:
-            self._drop()
+    def close(self, timeout: float) -> None:
+        """Disconnect."""
+        self._keeper.close(timeout)
 
     def publish(self, parcel: Parcel, timeout: float) -> None:
         """Publish and return after the broker confirmed. Raises as `Transport.publish`."""
-        deadline = time.monotonic() + timeout
-        if not self._lock.acquire(timeout=timeout):
-            raise BusUnavailable(f"The bus was busy for {timeout:g} s; nothing was published")
-        try:
-            self._publish(parcel, deadline)
-        finally:
-            self._lock.release()
-
-    def _publish(self, parcel: Parcel, deadline: float) -> None:
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                self._publish_once(parcel, deadline)
-                return
-            except (*BROKER_ERRORS, BusUnavailable) as fault:
-                self._drop()
-                self._turn += 1
-                name, pause = parcel.address.name, backoff(attempt)
-                if time.monotonic() + pause >= deadline:
-                    raise BusUnavailable(
-                        f"The broker did not confirm a message in time: {fault}; "
-                        "it may have been published",
-                        address=name,
-                    ) from fault
-                log.warning("publishing to %s failed (%s); trying again", name, fault)
-                time.sleep(pause)
-
-    def _publish_once(self, parcel: Parcel, deadline: float) -> None:
-        if self._connection is None:
-            self._open()
         address = parcel.address
-        exchange = self._topology.exchange(address)
-        if exchange not in self._declared:
-            declare_exchange(self._connection, exchange)
-            self._declared.add(exchange)
+        _refuse_impossible(address)
+        deadline = time.monotonic() + timeout
         # A queue is only made for a message that would otherwise go nowhere: a notification that
         # some pool gets leaves nothing behind in a queue that nobody reads.
         lasting = address.kind in (Kind.QUEUE, Kind.DEAD)
-        if self._send(exchange, parcel, parcel.mandatory or lasting, deadline):
-            return
-        if parcel.mandatory:
-            raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
-        declare_queue(self._connection, self._topology.queue(address, "", ""))
-        self._send(exchange, parcel, False, deadline)
+        attempt = _Attempt(parcel, parcel.mandatory or lasting, deadline)
+        while not self._try(attempt):
+            if parcel.mandatory:
+                raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
+            attempt.must_route = not self._make_queue(address, deadline)
 
-    def _send(
-        self, exchange: ExchangePlan, parcel: Parcel, must_route: bool, deadline: float
-    ) -> bool:
-        """Publish and wait for the confirmation; whether the message went to any queue."""
-        self._returned.clear()
-        self._producer.publish(
+    def _try(self, attempt: "_Attempt") -> bool:
+        """Publish until the broker has it; whether it went to any queue.
+
+        Raises:
+            BusUnavailable: the deadline has passed.
+        """
+        while True:
+            try:
+                link = self._keeper.get(attempt.deadline, patient=True)
+                fate = self._send(link, attempt)
+            except (*BROKER_ERRORS, BusUnavailable) as fault:
+                if not left(attempt.deadline):
+                    raise attempt.gave_up(fault) from fault
+                log.debug("publishing to %s goes again: %s", attempt.parcel.address.name, fault)
+                if not isinstance(fault, LinkLost):
+                    time.sleep(min(PAUSE, left(attempt.deadline)))
+                continue
+            if fate is Fate.CONFIRMED or fate is Fate.RETURNED:
+                return fate is Fate.CONFIRMED
+
+    def _send(self, link: Link, attempt: "_Attempt") -> Fate:
+        parcel = attempt.parcel
+        exchange = self._topology.exchange(parcel.address)
+        lane = self._lane(link, exchange, attempt.deadline)
+        message_id = str(next(self._ids))
+        data = frames.publish(
+            lane.number,
+            exchange.name,
+            self._topology.routing_key(parcel.address),
             parcel.body,
-            exchange=exchange.name,
-            routing_key=self._topology.routing_key(parcel.address),
-            content_type="application/json",
-            content_encoding="utf-8",
-            delivery_mode=2,
-            mandatory=must_route,
-            expiration=parcel.ttl,
+            mandatory=attempt.must_route,
+            ttl=parcel.ttl,
             headers=parcel.headers,
-            confirm_timeout=max(0.1, deadline - time.monotonic()),
+            message_id=message_id,
+            frame_max=link.frame_max,
         )
-        return not self._returned
+        publish = Publish(data, message_id, attempt.must_route)
+        link.outbox.publish(lane, publish)
+        in_time = publish.wait(left(attempt.deadline))
+        if not in_time and not link.outbox.withdraw(publish):
+            attempt.uncertain = True
+        if not in_time:
+            raise TooLate("the broker blocks publishers" if link.blocked else "no confirmation")
+        if publish.fate is Fate.LOST:
+            attempt.uncertain |= publish.written
+            raise LinkLost("the connection to the broker was lost")
+        if publish.fate is Fate.REFUSED:
+            raise TooLate("the broker refused the message")
+        return publish.fate
 
-    def _open(self) -> None:
-        self._connection = connect(self._url, self._turn, confirm=True)
-        channel = self._connection.channel()
-        # Recorded here and looked at after the confirmation, which always follows a return.
-        channel.events["basic_return"].add(lambda *returned: self._returned.append(returned))
-        self._producer = kombu.Producer(channel, auto_declare=False)
-        self._declared.clear()
+    def _lane(self, link: Link, exchange: ExchangePlan, deadline: float) -> Lane:
+        """The lane to an exchange; one of those who ask at the same time opens it for all."""
+        with self._lock:
+            if self._link is not link:
+                self._link, self._lanes = link, {}
+            lanes = self._lanes
+            found = lanes.get(exchange)
+            if found is not None and found.done() and not found.result().open:
+                found = None
+            if found is None:
+                mine = lanes[exchange] = Future()
+        if found is not None:
+            return found.result(left(deadline))
+        try:
+            declare_exchange(link, exchange, deadline)
+            lane = self._lane_type(link, deadline)
+        except BaseException as fault:
+            with self._lock:
+                del lanes[exchange]
+            mine.set_exception(fault)
+            raise
+        mine.set_result(lane)
+        return lane
 
-    def _drop(self) -> None:
-        connection, self._connection, self._producer = self._connection, None, None
-        discard(connection)
+    def _make_queue(self, address: Address, deadline: float) -> bool:
+        """Declare the queue a message waits in; False when the link was lost in the meantime."""
+        try:
+            link = self._keeper.get(deadline, patient=True)
+            declare_queue(link, self._topology.queue(address, "", ""), deadline)
+        except BROKER_ERRORS as fault:
+            if not left(deadline):
+                raise BusUnavailable(
+                    f"The queue {address.name} could not be made in time: {fault}",
+                    address=address.name,
+                    published="no",
+                ) from fault
+            return False
+        return True
+
+
+class _Attempt:
+    """A parcel on its way, over any number of connections."""
+
+    def __init__(self, parcel: Parcel, must_route: bool, deadline: float) -> None:
+        self.parcel = parcel
+        self.must_route = must_route
+        self.deadline = deadline
+        self.uncertain = False
+        """It was written at least once, and not confirmed."""
+
+    def gave_up(self, fault: Any) -> BusUnavailable:
+        known = "it may have been published" if self.uncertain else "it was not published"
+        return BusUnavailable(
+            f"The broker did not confirm a message in time: {fault}; {known}",
+            address=self.parcel.address.name,
+            published="unknown" if self.uncertain else "no",
+        )
+
+
+def _refuse_impossible(address: Address) -> None:
+    """A name that no queue can have, such as a hostile caller may give for its reply queue."""
+    try:
+        size = len(address.name.encode())
+    except UnicodeEncodeError:
+        size = SHORT_STRING + 1
+    if size > SHORT_STRING:
+        raise NoRoute(f"No queue can be named {address.name[:40]!r}…", address=address.name[:40])

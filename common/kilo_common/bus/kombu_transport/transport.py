@@ -1,16 +1,16 @@
-"""`rabbit://` and `amqp://`: the driver as the bus sees it.
+"""`rabbit://`, `amqp://` and `qpid://`: the driver as the bus sees it.
 
-URL options: `durable` (default true: work queues survive a restart of the broker), `quorum`, and
-`temporary` (the broker cleans up after the last use: for tests and trials).
+URL options: `durable` (default true: work queues survive a restart of the broker), `quorum`,
+`temporary` (the broker cleans up after the last use: for tests and trials), and `heartbeat` in
+seconds (default 10). Several hosts are tried in turn.
 """
 
-import threading
 import time
 import uuid
 from collections.abc import Mapping
 
-from kilo_common.bus.kombu_transport.connection import HEARTBEAT
-from kilo_common.bus.kombu_transport.consumer import KombuConsumer
+from kilo_common.bus.kombu_transport.consumer import Consumers, KombuConsumer
+from kilo_common.bus.kombu_transport.profile import PROFILES
 from kilo_common.bus.kombu_transport.publisher import Parcel, Publisher
 from kilo_common.bus.target import Address, Kind
 from kilo_common.bus.topology import Topology
@@ -22,11 +22,13 @@ from kilo_common.bus.transport import (
     Deliver,
     Transport,
 )
-from kilo_common.bus.url import parse
+from kilo_common.bus.url import BusUrlInvalid, parse
+
+OPTIONS = frozenset({"durable", "quorum", "temporary", "heartbeat"})
 
 
 class KombuTransport(Transport):
-    """`rabbit://` and `amqp://`: RabbitMQ, in oslo.messaging's topology."""
+    """AMQP 0-9-1 in oslo.messaging's topology."""
 
     capabilities = frozenset(
         {
@@ -39,34 +41,28 @@ class KombuTransport(Transport):
     )
 
     def __init__(self, url: str) -> None:
-        self._url = parse(url, known=frozenset({"durable", "quorum", "temporary"}))
+        parsed = parse(url, known=OPTIONS)
+        profile = PROFILES[parsed.scheme]
+        parsed.number("heartbeat", 1)  # a bad one is said now, not at the first connection
         self._topology = Topology(
-            durable=self._url.flag("durable", True),
-            quorum=self._url.flag("quorum", False),
-            temporary=self._url.flag("temporary", False),
+            durable=parsed.flag("durable", True),
+            quorum=parsed.flag("quorum", False),
+            temporary=parsed.flag("temporary", False),
+            extensions=profile.extensions,
         )
-        self._publisher = Publisher(self._url, self._topology)
-        self._consumers: list[KombuConsumer] = []
-        self._stopping = threading.Event()
-        self._beats: threading.Thread | None = None
+        if self._topology.quorum and not profile.extensions:
+            raise BusUrlInvalid("bus.url: quorum queues are RabbitMQ's alone", option="quorum")
+        self._publisher = Publisher(parsed, self._topology, profile)
+        self._consumers = Consumers(parsed, profile)
 
     def start(self) -> None:
-        self._stopping.clear()
-        self._publisher.check()
-        self._beats = threading.Thread(target=self._beat, name="bus-heartbeat", daemon=True)
-        self._beats.start()
+        self._consumers.reopen()
+        self._publisher.open()
 
     def stop(self, timeout: float) -> None:
-        self._stopping.set()
-        for consumer in self._consumers:
-            consumer.close()
         deadline = time.monotonic() + timeout
-        for consumer in self._consumers:
-            consumer.join(max(0.0, deadline - time.monotonic()))
-        self._consumers.clear()
-        if self._beats is not None:
-            self._beats.join(max(0.0, deadline - time.monotonic()))
-        self._publisher.close()
+        self._consumers.close(timeout)
+        self._publisher.close(max(0.0, deadline - time.monotonic()))
 
     def check(self) -> None:
         self._publisher.check()
@@ -81,8 +77,7 @@ class KombuTransport(Transport):
         timeout: float = 30.0,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        parcel = Parcel(address, body, ttl, mandatory, dict(headers or {}))
-        self._publisher.publish(parcel, timeout)
+        self._publisher.publish(Parcel(address, body, ttl, mandatory, headers or {}), timeout)
 
     def consume(
         self, address: Address, deliver: Deliver, *, group: str = "", prefetch: int = 16
@@ -94,11 +89,7 @@ class KombuTransport(Transport):
                 reasoned = {**headers, DEAD_REASON: reason[:REASON_LIMIT]}
                 self.publish(address.dead_letters(group), body, headers=reasoned)
 
-        consumer = KombuConsumer(self._url, plan, deliver, prefetch, bury)
-        consumer.start()
-        self._consumers = [each for each in self._consumers if each.alive] + [consumer]
+        owned = address.kind in (Kind.REPLY, Kind.FANOUT)
+        consumer = KombuConsumer(plan, deliver, prefetch, bury, owned=owned)
+        self._consumers.add(consumer)
         return consumer
-
-    def _beat(self) -> None:
-        while not self._stopping.wait(HEARTBEAT / 4):
-            self._publisher.beat()

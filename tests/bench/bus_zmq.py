@@ -1,5 +1,8 @@
 """zmq:// beside raw ZeroMQ, in one run: calls per second, p50 and p99, by number of callers.
 
+The processor time of a call, at the client's and at the server's, hardly depends on what else the
+machine does; the rates do.
+
     python tests/bench/bus_zmq.py [--seconds S] [--rounds N] [--callers 1,8,32] [--profile client]
 
 Everything under gevent, client and server in a process each, every call with the same body:
@@ -29,6 +32,7 @@ from collections.abc import Callable  # noqa: E402
 from queue import SimpleQueue  # noqa: E402
 from urllib.parse import quote  # noqa: E402
 
+import psutil  # noqa: E402
 import zmq.green as zmq  # noqa: E402
 
 from kilo_common.bus.connect import open_transport  # noqa: E402
@@ -46,6 +50,8 @@ TARGET = Target("bench", server="one")
 REPLY = Address(Kind.REPLY, "", "reply_bench")
 CONTEXT = RequestContext(project_id="bench")
 Call = Callable[[int], None]
+Contender = tuple[Call, Callable[[], None], psutil.Process]
+Figures = tuple[float, float, float, float, float]
 
 
 class Echo(Endpoint):
@@ -149,10 +155,11 @@ def over_rpc(url: str) -> tuple[Call, Callable[[], None]]:
     return lambda caller: client.call(CONTEXT, "echo", text=TEXT), lambda: transport.stop(1)
 
 
-def measure(call: Call, callers: int, seconds: float) -> tuple[float, float, float]:
-    """Calls per second, and the median and 99th percentile of their milliseconds."""
+def measure(call: Call, server: psutil.Process, callers: int, seconds: float) -> Figures:
+    """Calls per second, median and 99th percentile of their ms, µs of both sides' processors."""
     took: list[float] = []
     call(0)
+    here, there = time.process_time(), sum(server.cpu_times()[:2])
 
     def run(caller: int) -> None:
         while time.perf_counter() < ends:
@@ -168,8 +175,10 @@ def measure(call: Call, callers: int, seconds: float) -> tuple[float, float, flo
     for thread in threads:
         thread.join()
     rate = len(took) / (time.perf_counter() - began)
+    here, there = time.process_time() - here, sum(server.cpu_times()[:2]) - there
     took.sort()
-    return rate, took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000
+    p50, p99 = took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000
+    return rate, p50, p99, here / len(took) * 1e6, there / len(took) * 1e6
 
 
 def spawn(*arguments: str) -> tuple["subprocess.Popen[str]", str]:
@@ -191,43 +200,45 @@ def compare(callers: list[int], seconds: float, rounds: int, profile: str) -> No
         url = f"zmq://127.0.0.1/?matchmaker=sql&matchmaker_url={book}"
         raw, port = spawn("--serve", "raw")
         bus, _ready = spawn("--serve", url)
+        raw_server, bus_server = psutil.Process(raw.pid), psutil.Process(bus.pid)
         kinds = {
-            "raw, a DEALER each": raw_each(int(port)),
-            "raw, one DEALER": raw_shared(int(port)),
-            "transport": over_transport(url),
-            "rpc": over_rpc(url),
+            "raw, a DEALER each": (*raw_each(int(port)), raw_server),
+            "raw, one DEALER": (*raw_shared(int(port)), raw_server),
+            "transport": (*over_transport(url), bus_server),
+            "rpc": (*over_rpc(url), bus_server),
         }
         if profile:
             profiler = cProfile.Profile()
             profiler.enable()
-            measure(kinds[profile][0], callers[0], seconds)
+            measure(kinds[profile][0], bus_server, callers[0], seconds)
             profiler.disable()
             pstats.Stats(profiler).sort_stats("tottime").print_stats(35)
         else:
             for number in callers:
                 report(kinds, number, seconds, rounds)
-        for _call, close in kinds.values():
+        for _call, close, _server in kinds.values():
             close()
         for process in (raw, bus):
             process.kill()
             process.wait()
 
 
-def report(
-    kinds: dict[str, tuple[Call, Callable[[], None]]], callers: int, seconds: float, rounds: int
-) -> None:
+def report(kinds: dict[str, Contender], callers: int, seconds: float, rounds: int) -> None:
     """One table: the kinds take turns, so that a busy machine is busy for all."""
-    results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
+    results: dict[str, list[Figures]] = {name: [] for name in kinds}
     for _round in range(rounds):
-        for name, (call, _close) in kinds.items():
-            results[name].append(measure(call, callers, seconds))
+        for name, (call, _close, server) in kinds.items():
+            results[name].append(measure(call, server, callers, seconds))
     print(f"{callers} callers")
-    base = statistics.median(rate for rate, _p50, _p99 in results["raw, one DEALER"])
+    pair = [statistics.median(each) for each in zip(*results["raw, one DEALER"], strict=True)]
     for name, figures in results.items():
-        rate, p50, p99 = (statistics.median(each) for each in zip(*figures, strict=True))
+        rate, p50, p99, here, there = (
+            statistics.median(each) for each in zip(*figures, strict=True)
+        )
         print(
-            f"  {name:20} {rate:8.0f} calls/s  {rate / base:5.0%} of one raw pair   "
-            f"p50 {p50:6.2f} ms  p99 {p99:6.2f} ms"
+            f"  {name:20} {rate:7.0f} calls/s {rate / pair[0]:5.0%} of one raw pair,"
+            f" by processor time {max(pair[3:]) / max(here, there):5.0%}"
+            f"   p50 {p50:6.2f} ms  p99 {p99:6.2f} ms   {here:4.0f} + {there:4.0f} µs"
         )
 
 

@@ -32,6 +32,7 @@ TICK = 0.1
 LINGER_MS = 1000
 """How long a connection may take, at the end, to get rid of what was sent on it."""
 _WAKE = b"wake"
+_READABLE = int(zmq.POLLIN)
 
 
 class Mind(Protocol):
@@ -197,10 +198,10 @@ class IoLoop:
         for _turn in range(IN_ONE_GO):
             if len(parts) == 2 and parts[0] != _WAKE:
                 self._safely(self._mind.received, parts[1])
-            try:
-                parts = self._reader.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            # Asking costs half of what being refused does.
+            if not self._reader.get(zmq.EVENTS) & _READABLE:
                 return
+            parts = self._reader.recv_multipart(zmq.NOBLOCK)
 
     def _obey(self) -> None:
         for _turn in range(len(self._commands)):

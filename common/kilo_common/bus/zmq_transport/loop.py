@@ -199,7 +199,7 @@ class IoLoop:
             if len(parts) == 2 and parts[0] != _WAKE:
                 self._safely(self._mind.received, parts[1])
             # Asking costs half of what being refused does.
-            if not self._reader.get(zmq.EVENTS) & _READABLE:
+            if not int(self._reader.get(zmq.EVENTS)) & _READABLE:
                 return
             parts = self._reader.recv_multipart(zmq.NOBLOCK)
 

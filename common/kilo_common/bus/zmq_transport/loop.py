@@ -26,6 +26,8 @@ MESSAGE_LIMIT = 256 << 20
 """Bytes of one ZeroMQ message; the connection of a peer that sends more is cut."""
 SEND_QUEUE = 1000
 """Batches that wait on one connection before its frames wait in the engine."""
+RECONNECT_MS = 100
+"""Well within the time after which a silent peer counts as dead: it may be restarting."""
 IN_ONE_GO = 200
 """Batches read before commands get their turn."""
 TICK = 0.1
@@ -152,7 +154,7 @@ class IoLoop:
     def _connect(self, endpoint: str) -> "zmq.Socket[bytes]":
         dealer = self._context.socket(zmq.DEALER)
         dealer.set(zmq.SNDHWM, SEND_QUEUE)
-        dealer.set(zmq.RECONNECT_IVL_MAX, 1000)
+        dealer.set(zmq.RECONNECT_IVL, RECONNECT_MS)
         dealer.set(zmq.IPV6, int("[" in endpoint))
         dealer.connect(endpoint)
         return dealer

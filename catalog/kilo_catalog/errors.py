@@ -11,7 +11,8 @@ InvalidInput
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
 │   ├── LimitExceeded        too many properties, tags or members
-│   └── ImageTooLarge        more bytes than an image may have
+│   ├── ImageTooLarge        more bytes than an image may have
+│   └── QuotaExceeded        more than a project's images may take
 ├── UnsupportedMedia
 │   ├── MediaTypeUnsupported the request's Content-Type is not one the path takes
 │   └── FormatRefused        the bytes are not the declared format, or not a safe one
@@ -33,7 +34,10 @@ Conflict
 ├── StatusConflict           data for an image that has or is getting some
 ├── PropertyConflict         a PATCH adds what exists or changes what does not
 ├── ImageChanged             another request changed the image at the same time
-└── UploadLost               the upload's claim on the image ended before the upload did
+├── PatchTestFailed          a `test` in a PATCH does not hold
+├── UploadLost               the upload's claim on the image ended before the upload did
+└── PreconditionFailed
+    └── VersionMismatch      the image is not the version that If-Match names
 """
 
 from kilo_common import errors
@@ -77,6 +81,10 @@ class LimitExceeded(errors.TooLarge):
 
 class ImageTooLarge(errors.TooLarge):
     code = "catalog.image.too_large"
+
+
+class QuotaExceeded(errors.TooLarge):
+    code = "catalog.quota_exceeded"
 
 
 class MediaTypeUnsupported(errors.UnsupportedMedia):
@@ -163,6 +171,14 @@ class PropertyConflict(errors.Conflict):
 
 class ImageChanged(errors.Conflict):
     code = "catalog.image.changed"
+
+
+class PatchTestFailed(errors.Conflict):
+    code = "catalog.patch.test_failed"
+
+
+class VersionMismatch(errors.PreconditionFailed):
+    code = "catalog.image.version_mismatch"
 
 
 class UploadLost(errors.Conflict):

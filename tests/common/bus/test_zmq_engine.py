@@ -70,7 +70,7 @@ class Node:
         self.endpoint = f"tcp://127.0.0.1:{port}"
         self.name = f"node-{port}-{next(net.births)}"
         self.wanted: set[str] = set()
-        self.unread: deque[tuple[str, bytes]] = deque()
+        self.unread: deque[bytes] = deque()
         self.commands: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self.got: list[Delivery] = []
         self.engine = Engine(
@@ -101,7 +101,7 @@ class Node:
     def send(self, endpoint: str, data: bytes) -> bool:
         peer = self.net.nodes.get(endpoint)
         if peer is not None and not {endpoint, self.endpoint} & self.net.cut:
-            peer.unread.append((self.endpoint, data))
+            peer.unread.append(data)
         return True
 
     def close_link(self, endpoint: str) -> None:
@@ -111,7 +111,7 @@ class Node:
         busy = bool(self.unread or self.commands)
         self.engine.at(self.net.now)
         while self.unread:
-            self.engine.received(*self.unread.popleft())
+            self.engine.received(self.unread.popleft())
         while self.commands:
             function, arguments = self.commands.popleft()
             function(*arguments)
@@ -439,14 +439,14 @@ def test_an_answer_goes_back_to_whom_only_the_asker_told(net: Net) -> None:
         b"",
         b"\xc1",
         b"\x93",
-        encode(Batch("x", "", [])) + b"x",
-        b"\x93\xa1x\xa0\x91\x92\x63\x01",
+        encode(Batch("x", "tcp://127.0.0.1:2", "", [])) + b"x",
+        b"\x94\xa1x\xa1y\xa0\x91\x92\x63\x01",
         b"\x91" * 5000,
     ],
 )
 def test_what_is_no_batch_is_dropped(net: Net, data: bytes) -> None:
     node = net.node(1)
-    node.engine.received("tcp://127.0.0.1:2", data)
+    node.engine.received(data)
     assert not node.engine.peers
 
 
@@ -455,20 +455,23 @@ def test_what_is_no_batch_is_dropped(net: Net, data: bytes) -> None:
 )
 def test_a_sender_that_may_not_be_answered_is_ignored(net: Net, endpoint: str) -> None:
     node = net.node(1)
-    node.engine.received(endpoint, encode(Batch("x", "", [Join(1, place_of(WORK), "")])))
+    node.engine.received(encode(Batch("x", endpoint, "", [Join(1, place_of(WORK), "")])))
     assert not node.engine.peers
 
 
 def test_a_place_that_is_none_is_ignored(net: Net) -> None:
     node = net.node(1)
     frames = [Join(1, "nonsense", ""), Message(1, "nonsense", "", b"")]
-    node.engine.received("tcp://127.0.0.1:2", encode(Batch("x", "", frames)))
+    node.engine.received(encode(Batch("x", "tcp://127.0.0.1:2", "", frames)))
     node.engine.flush()
     assert node.publish(b"1", mandatory=True).error is not None
 
 
 def test_a_batch_survives_the_wire() -> None:
     batch = Batch(
-        "a", "b", [Message(1, "p", "g", b"body", True, 2.5, {"k": "v"}), Join(1, "p", "")]
+        "a",
+        "tcp://[::1]:2",
+        "b",
+        [Message(1, "p", "g", b"body", True, 2.5, {"k": "v"}), Join(1, "p", "")],
     )
     assert decode(encode(batch)) == batch

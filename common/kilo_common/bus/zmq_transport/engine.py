@@ -120,6 +120,8 @@ class Engine:
             peer
             for record in records
             if record.role in (Role.PUBLISHER, Role.PEER)
+            # One that has gone needs not know; if it was only silent, it says hello again.
+            and not self._book.is_gone(record.node)
             for peer in [self._contact(record, greet_again=True)]
             if peer is not None and peer.knows < self._version
         }
@@ -161,33 +163,45 @@ class Engine:
 
     # --- frames ---------------------------------------------------------------------------------
 
-    def received(self, endpoint: str, data: bytes) -> None:
-        """A batch from whoever says it is at `endpoint`."""
+    def received(self, data: bytes) -> None:
+        """A batch from another node."""
         try:
             batch = decode(data)
         except EnvelopeInvalid as fault:
-            log.warning("from %.100r: %s", endpoint, fault)
+            log.warning("dropped: %s", fault)
             return
-        if not self._settings.may_talk_to(endpoint) or endpoint == self._endpoint:
+        endpoint = batch.endpoint
+        if not self._may_answer(endpoint):
             log.warning("a node calls itself %.100r; it is not answered", endpoint)
             return
+        former = self._predecessor(endpoint, batch.sender)
+        if former is not None and self._book.is_gone(batch.sender):
+            return  # the last words of a process that the one we know came after
+        if former is not None:
+            self._unlink(former, f"is now {batch.sender}")
         peer = self._sender(endpoint, batch.sender)
-        if peer is None:
-            return
         peer.heard = self._now
         if batch.receiver and batch.receiver != self._node:
             self._greet(peer)  # meant for a process that was here before
-            return
-        for frame in batch.frames:
-            self._handlers[type(frame)](peer, frame)
+        else:
+            for frame in batch.frames:
+                self._handlers[type(frame)](peer, frame)
+        if former is not None:
+            # Not earlier: what the former had may go to its successor, which has just said hello.
+            self._bequeath(former)
 
-    def _sender(self, endpoint: str, node: str) -> Peer | None:
+    def _may_answer(self, endpoint: str) -> bool:
+        if endpoint == self._endpoint:
+            return False
+        return endpoint in self._book.by_endpoint or self._settings.may_talk_to(endpoint)
+
+    def _predecessor(self, endpoint: str, node: str) -> Peer | None:
+        """The peer at the endpoint, if it is another incarnation than `node`."""
         peer = self._book.by_endpoint.get(endpoint)
-        if peer is not None and peer.node and peer.node != node:
-            if self._book.is_gone(node):
-                return None  # the last words of a predecessor
-            self._lose(peer, f"is now {node}")
-            peer = None
+        return peer if peer is not None and peer.node not in ("", node) else None
+
+    def _sender(self, endpoint: str, node: str) -> Peer:
+        peer = self._book.by_endpoint.get(endpoint)
         if peer is None:
             peer = Peer(endpoint, node, self._now)
             self._book.add(peer)
@@ -229,7 +243,9 @@ class Engine:
     def _ping(self, peer: Peer, frame: Ping) -> None:
         if peer.version != frame.version:
             self._greet(peer)
-        peer.out.append(Pong(self.inbox.unknown(peer, frame.unsettled)))
+        lost = self.inbox.unknown(peer, frame.unsettled)
+        if lost:
+            peer.out.append(Pong(lost))
 
     # --- peers ----------------------------------------------------------------------------------
 
@@ -266,11 +282,16 @@ class Engine:
             peer.out.append(Hello(self._version, self.inbox.seats, False))
 
     def _lose(self, peer: Peer, why: str) -> None:
-        if peer.state is PeerState.GONE:
-            return
+        if peer.state is not PeerState.GONE:
+            self._unlink(peer, why)
+            self._bequeath(peer)
+
+    def _unlink(self, peer: Peer, why: str) -> None:
         log.info("the node at %s %s", peer.endpoint, why)
         self._book.remove(peer)
         self._links.close_link(peer.endpoint)
+
+    def _bequeath(self, peer: Peer) -> None:
         self.outbox.gone(peer)
         self._check_announced()
 
@@ -306,7 +327,7 @@ class Engine:
         for peer in list(self._book.by_endpoint.values()):
             if peer is not self._self:
                 self._look_after(peer)
-        self.outbox.resume()
+        self.outbox.resume(self._book.by_endpoint.values())
         self.inbox.resume()
         if self._now - self._swept >= 1.0:
             self._swept = self._now
@@ -342,7 +363,7 @@ class Engine:
                 self._handlers[type(frame)](self._self, frame)
         for peer in list(self._book.by_endpoint.values()):
             if peer.has_output and peer is not self._self:
-                peer.flush(self._node, self._links)
+                peer.flush(self._node, self._endpoint, self._links)
 
     # --- what the inbox hands over --------------------------------------------------------------
 

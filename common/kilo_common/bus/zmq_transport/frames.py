@@ -94,7 +94,7 @@ class Ping(Frame, frozen=True, array_like=True, gc=False, tag=10):
 
 
 class Pong(Frame, frozen=True, array_like=True, gc=False, tag=11):
-    """I live. These I know nothing of: they were lost on the way."""
+    """These I know nothing of: they were lost on the way."""
 
     lost: list[int]
 
@@ -123,6 +123,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Frames from one node to another, in order."""
 
     sender: str
+    endpoint: str
+    """Where the sender can be answered."""
     receiver: str
     """Empty when the sender does not yet know who answers at this endpoint."""
     frames: list[AnyFrame]

@@ -1,5 +1,6 @@
 """Where letters wait: a route for each place, with a lane for each group of its consumers."""
 
+import bisect
 from collections import deque
 
 from kilo_common.bus.target import Kind
@@ -14,36 +15,26 @@ class Lane:
         self.group = group
         self.waiting: deque[Letter] = deque()
         self.members: list[Peer] = []
-        self.paused: set[Peer] = set()
-        """Members that said they are full."""
         self._turn = 0
 
     def choose(self) -> Peer | None:
-        """The member with the least unsettled; among equals each in turn."""
-        if len(self.members) == 1 and not self.paused:
-            return self.members[0]
+        """The member with the least unsettled that has room; among equals each in turn."""
+        if len(self.members) == 1:
+            only = self.members[0]
+            return only if len(only.unsettled) < only.window else None
         self._turn += 1
-        open_members = [peer for peer in self.members if peer not in self.paused]
-        if not open_members:
-            return None
-        start = self._turn % len(open_members)
-        turned = open_members[start:] + open_members[:start]
-        return min(turned, key=lambda peer: len(peer.unsettled))
+        start = self._turn % len(self.members) if self.members else 0
+        turned = (self.members[start:] + self.members[:start]) if start else self.members
+        roomy = [peer for peer in turned if len(peer.unsettled) < peer.window]
+        return min(roomy, key=lambda peer: len(peer.unsettled)) if roomy else None
 
     def put_back(self, letter: Letter) -> None:
         """Return a letter to its place in the order of publishing."""
-        place = 0
-        for other in self.waiting:
-            if other.id > letter.id:
-                break
-            place += 1
-        self.waiting.insert(place, letter)
-
-    def leave(self, peer: Peer) -> None:
-        """The peer consumes here no more."""
-        if peer in self.members:
-            self.members.remove(peer)
-        self.paused.discard(peer)
+        if not self.waiting or letter.id < self.waiting[0].id:
+            self.waiting.appendleft(letter)
+        else:
+            at = bisect.bisect_left(self.waiting, letter.id, key=lambda other: other.id)
+            self.waiting.insert(at, letter)
 
 
 class Route:

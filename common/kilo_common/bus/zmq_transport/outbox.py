@@ -15,7 +15,7 @@ from kilo_common.bus.zmq_transport.frames import Message
 from kilo_common.bus.zmq_transport.lanes import Lane, Route
 from kilo_common.bus.zmq_transport.letters import LASTING, Letter, Publication, Receipt
 from kilo_common.bus.zmq_transport.matchmaking.base import address_in
-from kilo_common.bus.zmq_transport.peers import Peer
+from kilo_common.bus.zmq_transport.peers import UNBOUNDED, Peer
 from kilo_common.bus.zmq_transport.settings import ZmqSettings
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class Outbox:
         self._stalled: deque[Publication] = deque()
         self._count = 0
         self._bytes = 0
+        self._is_admitting = False
 
     # --- publishing -----------------------------------------------------------------------------
 
@@ -132,7 +133,7 @@ class Outbox:
     def _dispatch(self, lane: Lane) -> None:
         while lane.waiting:
             letter = lane.waiting[0]
-            if letter.is_withdrawn or letter.is_expired(self.now):
+            if self._is_over(letter):
                 lane.waiting.popleft()
                 letter.in_good_hands()
                 self._forget(letter)
@@ -186,15 +187,16 @@ class Outbox:
             if letter is not None:
                 letter.in_good_hands()
                 self._forget(letter)
+                if peer.window < UNBOUNDED:
+                    self._dispatch(self._lane_of(letter))
 
     def refused(self, peer: Peer, number: int, busy: bool) -> None:
         """The peer did not take this one: it is full, or consumes no such thing."""
         letter = peer.unsettled.pop(number, None)
         if letter is None:
             return
-        lane = self._lane_of(letter)
         if busy:
-            lane.paused.add(peer)
+            peer.is_full()
         else:
             self.left(peer, letter.publication.place, letter.group)
         self._again(letter)
@@ -236,7 +238,8 @@ class Outbox:
         lane = route.lanes.get(group) if route else None
         if route is None or lane is None:
             return
-        lane.leave(peer)
+        if peer in lane.members:
+            lane.members.remove(peer)
         if lane.members:
             self._dispatch(lane)
             return
@@ -253,9 +256,14 @@ class Outbox:
         for place, group in list(peer.seats):
             self.left(peer, place, group)
         letters, peer.unsettled = peer.unsettled, {}
-        for letter in letters.values():
+        lanes = set()
+        # From the newest on: each goes before those that were put back already.
+        for letter in sorted(letters.values(), key=lambda each: each.id, reverse=True):
             letter.redelivered = True
-            self._again(letter)
+            if self._put_back(letter):
+                lanes.add(self._lane_of(letter))
+        for lane in lanes:
+            self._dispatch(lane)
         self.greeted(peer)
 
     def found(self, place: str, groups: set[str], greeting: set[Peer], alive: list[Peer]) -> None:
@@ -300,30 +308,28 @@ class Outbox:
 
     # --- time -----------------------------------------------------------------------------------
 
-    def resume(self) -> None:
+    def resume(self, peers: Iterable[Peer]) -> None:
         """Try again those that were full."""
-        for route in self._routes.values():
-            for lane in route.lanes.values():
-                if lane.paused:
-                    lane.paused.clear()
-                    self._dispatch(lane)
+        were_full = [peer for peer in peers if peer.window < UNBOUNDED]
+        for peer in were_full:
+            peer.widen()
+            for place, group in list(peer.seats):
+                route = self._routes.get(place)
+                if route is not None and group in route.lanes:
+                    self._dispatch(route.lanes[group])
 
     def sweep(self) -> None:
         """Forget what has expired or was withdrawn."""
         for route in self._routes.values():
-            if any(each.receipt.is_done for each in route.held):
-                route.held = deque(each for each in route.held if not each.receipt.is_done)
+            route.held = _without_done(route.held)
             for lane in route.lanes.values():
-                over = [
-                    each for each in lane.waiting if each.is_withdrawn or each.is_expired(self.now)
-                ]
+                over = {each for each in lane.waiting if self._is_over(each)}
                 if over:
-                    lane.waiting = deque(each for each in lane.waiting if each not in set(over))
+                    lane.waiting = deque(each for each in lane.waiting if each not in over)
                 for letter in over:
                     letter.in_good_hands()
                     self._forget(letter)
-        if any(each.receipt.is_done for each in self._stalled):
-            self._stalled = deque(each for each in self._stalled if not each.receipt.is_done)
+        self._stalled = _without_done(self._stalled)
 
     @property
     def waiting(self) -> int:
@@ -360,12 +366,23 @@ class Outbox:
         return route.lane(letter.group)
 
     def _again(self, letter: Letter) -> None:
-        lane = self._lane_of(letter)
+        if self._put_back(letter):
+            self._dispatch(self._lane_of(letter))
+
+    def _put_back(self, letter: Letter) -> bool:
+        """Return a letter to its lane; whether it can be sent on from there."""
+        publication = letter.publication
+        route = self._route(publication.place, publication.kind)
+        lane = route.lanes.get(letter.group)
+        if publication.kind not in LASTING and (lane is None or not lane.members):
+            letter.in_good_hands()
+            self._forget(letter)
+            return False
+        lane = lane or route.lane(letter.group)
         lane.put_back(letter)
-        if lane.members:
-            self._dispatch(lane)
-        else:
+        if not lane.members:
             self._unserved(lane, letter)
+        return bool(lane.members)
 
     def _unserved(self, lane: Lane, letter: Letter) -> None:
         """Nobody is left for a letter that had, or was about to have, a consumer."""
@@ -386,8 +403,22 @@ class Outbox:
         else:
             letter.in_good_hands()
 
+    def _is_over(self, letter: Letter) -> bool:
+        return letter.is_withdrawn or letter.is_expired(self.now)
+
     def _forget(self, letter: Letter) -> None:
         self._count -= 1
         self._bytes -= len(letter.publication.body)
+        if self._is_admitting:
+            return  # further up the stack
+        self._is_admitting = True
         while self._stalled and not self._is_full(self._stalled[0]):
             self._admit(self._stalled.popleft())
+        self._is_admitting = False
+
+
+def _without_done(publications: deque[Publication]) -> deque[Publication]:
+    """Those that somebody still waits for."""
+    if not any(each.receipt.is_done for each in publications):
+        return publications
+    return deque(each for each in publications if not each.receipt.is_done)

@@ -17,6 +17,9 @@ from kilo_common.bus.zmq_transport.frames import (
 from kilo_common.bus.zmq_transport.letters import Letter
 
 GONE_REMEMBERED = 1000
+UNBOUNDED = 1 << 30
+WINDOW_STEP = 16
+"""By how much the window of a peer that was full grows with every tick."""
 
 
 class Links(Protocol):
@@ -57,6 +60,8 @@ class Peer:
         """The version of our own list that it knows."""
         self.seats: set[tuple[str, str]] = set()
         self.unsettled: dict[int, Letter] = {}
+        self.window = UNBOUNDED
+        """How many may be unsettled: found out when the peer says that it is full."""
         self.out: list[AnyFrame] = []
         self.accepted: list[int] = []
         self.settled: list[int] = []
@@ -66,6 +71,15 @@ class Peer:
     def has_output(self) -> bool:
         """Whether anything waits to be sent."""
         return bool(self.out or self.accepted or self.settled or self._backlog)
+
+    def is_full(self) -> None:
+        """It has refused a message for want of room: no more at a time than it has now."""
+        self.window = len(self.unsettled)
+
+    def widen(self) -> None:
+        """Some time has passed: it may have room again."""
+        has_room = self.window > WINDOW_STEP and len(self.unsettled) < self.window // 2
+        self.window = UNBOUNDED if has_room else self.window + WINDOW_STEP
 
     def take_frames(self) -> list[AnyFrame]:
         """What is to be said, in order.
@@ -85,11 +99,11 @@ class Peer:
             self.settled = []
         return frames
 
-    def flush(self, sender: str, links: Links) -> None:
+    def flush(self, sender: str, answer_to: str, links: Links) -> None:
         """Send what is to be said; what the connection does not take stays for the next time."""
         frames = self.take_frames()
         for part in _batches(frames):
-            self._backlog.append(encode(Batch(sender, self.node, part)))
+            self._backlog.append(encode(Batch(sender, answer_to, self.node, part)))
         while self._backlog and links.send(self.endpoint, self._backlog[0]):
             self._backlog.popleft()
 

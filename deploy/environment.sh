@@ -35,13 +35,23 @@ kilo_venv() {
 
 # kilo_clients FOLDER: today's OpenStack clients in an environment of their own.
 kilo_clients() {
-    local folder=$1
-    if [ -e "$folder/.installed" ] && [ ! tests/clients.txt -nt "$folder/.installed" ]; then
+    kilo_foreign "$1" tests/clients.txt "the OpenStack clients"
+}
+
+# kilo_peer FOLDER: oslo.messaging, which the bus must be able to talk to, in one of its own.
+kilo_peer() {
+    kilo_foreign "$1" tests/interop/requirements.txt "oslo.messaging"
+}
+
+# kilo_foreign FOLDER REQUIREMENTS WHAT: an environment without this checkout.
+kilo_foreign() {
+    local folder=$1 requirements=$2 what=$3
+    if [ -e "$folder/.installed" ] && [ ! "$requirements" -nt "$folder/.installed" ]; then
         return
     fi
-    echo "Installing the OpenStack clients into ${folder##*/} …" >&2
+    echo "Installing $what into ${folder##*/} …" >&2
     "$(kilo_python)" -m venv "$folder"
-    kilo_pip "$folder" --requirement tests/clients.txt
+    kilo_pip "$folder" --requirement "$requirements"
     touch "$folder/.installed"
 }
 

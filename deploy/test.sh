@@ -10,5 +10,6 @@ root=$PWD
 kilo_venv "$root/.venv-test" "dev"
 kilo_system_tools
 kilo_clients "$root/.venv-clients"
-export TEST_CLIENTS_FOLDER="$root/.venv-clients"
+kilo_peer "$root/.venv-peer"
+export TEST_CLIENTS_FOLDER="$root/.venv-clients" TEST_PEER_FOLDER="$root/.venv-peer"
 exec "$root/.venv-test/bin/python" -m nox --no-venv ${1:+--session "$@"}

@@ -46,6 +46,11 @@ class Lane:
         """What must follow the publishes entered since the last time; see `outbox.Ledger`."""
         return b""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way; see `outbox.Ledger`."""
+        return not self._outstanding()
+
     def _account(self, publish: Publish) -> None:
         raise NotImplementedError
 
@@ -85,6 +90,10 @@ class ConfirmLane(Lane):
     def _account(self, publish: Publish) -> None:
         self._tags[self._next] = publish
         self._next += 1
+
+    @property
+    def quiet(self) -> bool:
+        return not self._tags
 
     def _outstanding(self) -> list[Publish]:
         return list(self._tags.values())

@@ -6,6 +6,7 @@ caller gives up before it was written is not sent at all.
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from kilo_common.bus.kombu_transport.waiting import Publish
@@ -16,6 +17,11 @@ BATCH = 256 * 1024
 
 class Ledger(Protocol):
     """Keeps account of what was published on one channel."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way on the channel."""
+        ...
 
     @property
     def ready(self) -> bool:
@@ -34,7 +40,10 @@ class Ledger(Protocol):
 class Outbox:
     """Frames and publishes in line for the writer of a link."""
 
-    def __init__(self) -> None:
+    def __init__(self, write_now: Callable[[bytes], int]) -> None:
+        """`write_now` writes what the socket takes without waiting, and says how much that was."""
+        self._write_now = write_now
+        self._rest = b""
         self._lock = threading.Lock()
         self._signal = threading.Lock()
         self._signal.acquire()
@@ -54,8 +63,16 @@ class Outbox:
         """Send a publish; `ledger` hears of it when it is written."""
         with self._lock:
             self._publishes.append((ledger, publish))
-            if not self._held:
-                self._wake()
+            if self._held:
+                return
+            if self._idle and ledger.quiet:
+                # A lone publish does not wait for the writer to wake up; where there are many, the
+                # writer gathers them.
+                batch = self._gather()
+                self._rest = batch[self._write_now(batch) :]
+                if not self._rest:
+                    return
+            self._wake()
 
     def withdraw(self, publish: Publish) -> bool:
         """Do not send `publish`; False when it was written already."""
@@ -102,7 +119,8 @@ class Outbox:
 
     def _gather(self) -> bytes:
         """Called with the lock held."""
-        parts = list(self._frames)
+        parts = [self._rest, *self._frames]
+        self._rest = b""
         self._frames.clear()
         size = 0
         ledgers: dict[Ledger, None] = {}

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -25,6 +26,7 @@ from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 
 DEAD = "dead"
 MAX_CLAIMS = 2
+ORDERINGS = ("none", "fifo", "fifo-group")
 FAR = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 GROUPS = st.sampled_from(["a", "b", None])
 _names = itertools.count()
@@ -44,8 +46,9 @@ class Held:
 class MessageModel(RuleBasedStateMachine):
     """One topic; the model is a dictionary of messages in the order of posting."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, ordering: str) -> None:
         super().__init__()
+        self.ordering = ordering
         self.stores = stores
         self.clock = FakeClock()
         self.key = TopicKey("p", f"topic-{next(_names)}")
@@ -54,11 +57,12 @@ class MessageModel(RuleBasedStateMachine):
         self.letters: set[str] = set()
         self.claims: dict[str, datetime] = {}
 
-    @initialize(ordering=st.sampled_from(["none", "fifo", "fifo-group"]))
-    def make(self, ordering: str) -> None:
-        self.ordering = ordering
+    @initialize()
+    def make(self) -> None:
         rule_of_dead = {"_max_claim_count": MAX_CLAIMS, "_dead_letter_queue": self.dead_key.name}
-        self.stores.topics.create(self.key, {"_ordering": ordering, **rule_of_dead}, self.now)
+        self.stores.topics.create(self.key, {"_ordering": self.ordering, **rule_of_dead}, self.now)
+        for _message in range(3):
+            self.post("a", 600, 0)
 
     @property
     def now(self) -> datetime:
@@ -197,7 +201,7 @@ class MessageModel(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=60,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
@@ -205,16 +209,21 @@ SETTINGS = settings(
 )
 
 
-def test_the_store_in_memory_is_the_model() -> None:
-    play(lambda: MessageModel(open_memory_store()), settings=SETTINGS)
+FEWER = settings(SETTINGS, max_examples=15, stateful_step_count=30)
 
 
-def test_the_store_on_sqlite_is_the_model() -> None:
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_the_store_in_memory_is_the_model(ordering: str) -> None:
+    play(lambda: MessageModel(open_memory_store(), ordering), settings=SETTINGS)
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_the_store_on_sqlite_is_the_model(ordering: str) -> None:
     with TemporaryDirectory() as folder, ThreadPoolExecutor(4) as executor:
         database_settings = DatabaseSettings(url=f"sqlite:///{Path(folder)}/messaging.db")
         upgrade(database_settings, SCHEMA)
         database = Database(database_settings, executor)
         try:
-            play(lambda: MessageModel(open_sql_store(database)), settings=SETTINGS)
+            play(lambda: MessageModel(open_sql_store(database), ordering), settings=FEWER)
         finally:
             database.close()

@@ -107,17 +107,18 @@ class LaneReader:
         first = self._first_of(name, limit + 1)
         ready = list(takewhile(self._is_ready, first))[:limit]
         dead = [message for message in ready if is_dead(message.claim_count)]
-        living = [message for message in ready if not is_dead(message.claim_count)]
         if dead:
             bury(dead)
-        if living and self._until is not None:
+            # What comes after them moves up, and may still fit.
+            return self._from_lane(name, limit, is_dead, bury)
+        if ready and self._until is not None:
             self._set(name, self._until)
         elif len(first) > len(ready):
             self._set(name, self._look_at(first[len(ready)]))
         else:
             one = (lanes.c.topic_id == self._topic_id, lanes.c.name == name)
             self._connection.execute(lanes.delete().where(*one))
-        return living
+        return ready
 
     def _first_of(self, name: str, limit: int) -> list[Message]:
         parameters = {"topic": self._topic_id, "lane": name, "now": self._now, "limit": limit}

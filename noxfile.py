@@ -13,6 +13,7 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = ["lint", "types", "imports", "tests", "gevent", "services", "wheel"]
+nox.options.sessions += ["release-policy"]
 nox.options.error_on_missing_interpreters = False
 PACKAGES = ("common", "catalog", "messaging", "deploy")
 
@@ -84,6 +85,13 @@ def services(session: nox.Session) -> None:
         *session.posargs,
         external=True,
     )
+
+
+@nox.session(name="release-policy")
+def release_policy(session: nox.Session) -> None:
+    """Versions, packages, caps; with `-- --update` the tested constraints are written anew."""
+    install(session)
+    session.run(python(session), "deploy/release_policy.py", *session.posargs, external=True)
 
 
 @nox.session

@@ -16,17 +16,20 @@ kilo_python() {
     return 1
 }
 
-# kilo_venv FOLDER EXTRAS: an environment with this checkout installed editable. Nothing is done
-# when the environment is newer than pyproject.toml.
+# kilo_venv FOLDER EXTRAS: an environment with this checkout installed editable, in the versions
+# that were tested. Nothing is done when the environment is newer than what it is made from.
 kilo_venv() {
     local folder=$1 extras=$2 python
-    if [ -e "$folder/.installed" ] && [ ! pyproject.toml -nt "$folder/.installed" ]; then
+    if [ -e "$folder/.installed" ] && [ ! pyproject.toml -nt "$folder/.installed" ] &&
+        [ ! constraints.txt -nt "$folder/.installed" ]; then
         return
     fi
     python=$(kilo_python)
     echo "Installing Kilostack into ${folder##*/} …" >&2
     "$python" -m venv "$folder"
-    kilo_pip "$folder" --editable ".${extras:+[$extras]}"
+    local tested=()
+    [ ! -e constraints.txt ] || tested=(--constraint constraints.txt)
+    kilo_pip "$folder" "${tested[@]}" --editable ".${extras:+[$extras]}"
     touch "$folder/.installed"
 }
 

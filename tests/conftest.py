@@ -14,6 +14,7 @@ pytest.register_assert_rewrite("contracts")
 
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
 MARIADB = "mariadb+pymysql://root@127.0.0.1:3306"
+REDIS = "redis://127.0.0.1:6379/9"
 RABBIT = "rabbit://guest:guest@127.0.0.1:5672/?temporary=true"
 
 
@@ -46,6 +47,13 @@ def rabbit_url() -> str:
     """A RabbitMQ; tests use topics with names of their own, and leave nothing behind on it."""
     require(5672, "RabbitMQ")
     return RABBIT
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """A Redis; tests use names of their own that expire by themselves."""
+    require(6379, "Redis")
+    return REDIS
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])

@@ -8,7 +8,7 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from kilo_catalog.errors import MethodUnknown, PathNotFound
-from kilo_catalog.http import actions, image_data, images, info, schemas, tags, versions
+from kilo_catalog.http import actions, image_data, images, info, members, schemas, tags, versions
 from kilo_catalog.http.services import ApiServices
 from kilo_common.errors import InvalidInput
 
@@ -32,7 +32,7 @@ def create_app(services: ApiServices) -> Flask:
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    for noun in (versions, images, image_data, tags, actions, schemas, info):
+    for noun in (versions, images, image_data, members, tags, actions, schemas, info):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

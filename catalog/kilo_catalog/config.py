@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.quotas import Quotas
 from kilo_common.config import Section
 from kilo_common.settings import DatabaseSettings, HttpSettings
 
@@ -41,7 +42,7 @@ class UploadSettings(Section, frozen=True):
             ge=4096,
             le=64 << 20,
         ),
-    ] = 1 << 20
+    ] = 2 << 20
     lease: Annotated[
         float,
         Meta(
@@ -88,6 +89,16 @@ class CatalogSettings(Section, frozen=True):
         str, Meta(description="The store for data that names none.", min_length=1)
     ] = "main"
     limits: Annotated[Limits, Meta(description="How big things may get.")] = Limits()
+    quotas: Annotated[
+        Quotas, Meta(description="What the images of each project may take together.")
+    ] = Quotas()
+    project_quotas: Annotated[
+        dict[str, Quotas],
+        Meta(
+            description="Projects with quotas of their own: each a table with `images`, `size` and "
+            "`uploads`."
+        ),
+    ] = msgspec.field(default_factory=dict)
     upload: Annotated[UploadSettings, Meta(description="How data is taken in.")] = UploadSettings()
     policy_file: Annotated[
         str,

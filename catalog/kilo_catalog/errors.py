@@ -3,14 +3,16 @@
 InvalidInput
 ├── ImageInvalid             a field of an image has a value it may not have
 ├── PatchInvalid             a PATCH document is malformed
+├── MemberInvalid            the body names no project, or no status, that there could be
 ├── ListQueryInvalid         a listing's filter, sort, marker or limit is malformed
 ├── FormatsMissing           data was sent before both formats were set
 ├── StoreUnknown             no store of that name is configured
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
-│   ├── LimitExceeded        too many properties or tags
-│   └── ImageTooLarge        more bytes than an image may have
+│   ├── LimitExceeded        too many properties, tags or members
+│   ├── ImageTooLarge        more bytes than an image may have
+│   └── QuotaExceeded        more than a project's images may take
 ├── UnsupportedMedia
 │   ├── MediaTypeUnsupported the request's Content-Type is not one the path takes
 │   └── FormatRefused        the bytes are not the declared format, or not a safe one
@@ -20,17 +22,22 @@ Forbidden
 ├── AttributeForbidden       the attribute is read-only or reserved
 ├── ImageProtected           the image is protected from deletion
 ├── StatusForbids            the image's status does not allow the change
+├── SharingForbids           the image is not one that has members
 └── ImageDeactivated         the data of a deactivated image
 NotFound
-├── ImageNotFound, TagNotFound, SchemaNotFound, PathNotFound
+├── ImageNotFound, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
 MethodNotAllowed
 └── MethodUnknown
 Conflict
 ├── ImageIdTaken             the id is, or was, another image's
+├── MemberExists             the image is shared with that project already
 ├── StatusConflict           data for an image that has or is getting some
 ├── PropertyConflict         a PATCH adds what exists or changes what does not
 ├── ImageChanged             another request changed the image at the same time
-└── UploadLost               the upload's claim on the image ended before the upload did
+├── PatchTestFailed          a `test` in a PATCH does not hold
+├── UploadLost               the upload's claim on the image ended before the upload did
+└── PreconditionFailed
+    └── VersionMismatch      the image is not the version that If-Match names
 """
 
 from kilo_common import errors
@@ -42,6 +49,10 @@ class ImageInvalid(errors.InvalidInput):
 
 class PatchInvalid(errors.InvalidInput):
     code = "catalog.patch.invalid"
+
+
+class MemberInvalid(errors.InvalidInput):
+    code = "catalog.member.invalid"
 
 
 class ListQueryInvalid(errors.InvalidInput):
@@ -72,6 +83,10 @@ class ImageTooLarge(errors.TooLarge):
     code = "catalog.image.too_large"
 
 
+class QuotaExceeded(errors.TooLarge):
+    code = "catalog.quota_exceeded"
+
+
 class MediaTypeUnsupported(errors.UnsupportedMedia):
     code = "catalog.media_type_unsupported"
 
@@ -96,6 +111,10 @@ class StatusForbids(errors.Forbidden):
     code = "catalog.image.status_forbids"
 
 
+class SharingForbids(errors.Forbidden):
+    code = "catalog.member.not_shared"
+
+
 class ImageDeactivated(errors.Forbidden):
     code = "catalog.image.deactivated"
 
@@ -105,6 +124,17 @@ class ImageNotFound(errors.NotFound):
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"No image found with ID {image_id[:64]}", image_id=image_id)
+
+
+class MemberNotFound(errors.NotFound):
+    code = "catalog.member.not_found"
+
+    def __init__(self, image_id: str, project_id: str) -> None:
+        super().__init__(
+            f"Image {image_id[:64]} has no member {project_id[:64]}",
+            image_id=image_id,
+            member_id=project_id,
+        )
 
 
 class TagNotFound(errors.NotFound):
@@ -127,6 +157,10 @@ class ImageIdTaken(errors.Conflict):
     code = "catalog.image.id_taken"
 
 
+class MemberExists(errors.Conflict):
+    code = "catalog.member.exists"
+
+
 class StatusConflict(errors.Conflict):
     code = "catalog.image.status_conflict"
 
@@ -137,6 +171,14 @@ class PropertyConflict(errors.Conflict):
 
 class ImageChanged(errors.Conflict):
     code = "catalog.image.changed"
+
+
+class PatchTestFailed(errors.Conflict):
+    code = "catalog.patch.test_failed"
+
+
+class VersionMismatch(errors.PreconditionFailed):
+    code = "catalog.image.version_mismatch"
 
 
 class UploadLost(errors.Conflict):

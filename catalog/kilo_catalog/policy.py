@@ -1,6 +1,7 @@
 """The default policy: who may do what, in oslo.policy's syntax, with secure-RBAC roles.
 
-A rule's target has the image's `owner` (also as `project_id`), `visibility` and `id`.
+A rule's target has the image's `owner` (also as `project_id`), `visibility` and `id`; that of
+`modify_member` the `member_id` as well. Who is a member of an image is no matter of the policy.
 """
 
 from collections.abc import Mapping
@@ -25,5 +26,10 @@ DEFAULT_RULES: Mapping[str, str] = {
     "download_deactivated_image": "rule:admin",
     "deactivate": "rule:admin_or_owner",
     "reactivate": "rule:admin_or_owner",
+    "get_members": "rule:get_image",
+    "get_member": "rule:get_image",
+    "add_member": "rule:admin_or_owner",
+    "modify_member": "rule:admin or (rule:member and project_id:%(member_id)s)",
+    "delete_member": "rule:admin_or_owner",
     "stores_info_detail": "rule:admin",
 }

@@ -16,6 +16,8 @@ from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
+from kilo_catalog.service.members import Members
+from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.service.tags import Tags
 from kilo_catalog.service.upload_claims import UploadClaims
 from kilo_catalog.stores.base import BlobStore
@@ -103,19 +105,22 @@ class _Parts:
         settings, runtime = self.settings, self.runtime
         access = Access(self.policy)
         events = EventRecorder(runtime.clock, runtime.new_id)
+        quotas = ProjectQuotas(settings.quotas, settings.project_quotas)
         images = Images(
             self.unit_of_work, access, events, self.removal, runtime.clock, runtime.new_id,
-            settings.limits,
+            settings.limits, quotas,
         )  # fmt: skip
         image_data = ImageData(
             self.unit_of_work, access, events, self.claims, self.removal, self.stores,
             settings.default_store, runtime.executor, runtime.clock, runtime.new_id,
-            settings.limits,
+            settings.limits, quotas,
         )  # fmt: skip
         return ApiServices(
             images=images,
             image_data=image_data,
+            members=Members(self.unit_of_work, access, events, runtime.clock, settings.limits),
             tags=Tags(self.unit_of_work, access, events, runtime.clock, settings.limits),
+            quotas=quotas,
             policy=self.policy,
             stores={
                 name: StoreInfo(each.driver, each.description)

@@ -54,10 +54,38 @@ def load(
     for dotted, value in (overrides or {}).items():
         _put(tree, dotted.split("."), value, "the command line")
         origin[dotted] = "the command line"
+    _inherit(tree, section_defaults(kind))
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as fault:
         raise _explain(kind, str(fault), str(file or "the configuration"), origin) from None
+
+
+def _inherit(table: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Give sections that are written in part what their default has for the other keys.
+
+    `[catalog.http]` with a host alone keeps the catalog's own port, not that of any listener.
+    """
+    for name, default in defaults.items():
+        section = table.get(name)
+        if isinstance(default, msgspec.Struct) and isinstance(section, dict):
+            inside = {each: getattr(default, each) for each in default.__struct_fields__}
+            for key, value in inside.items():
+                if key not in section:
+                    section[key] = msgspec.to_builtins(value)
+            _inherit(section, inside)
+
+
+def section_defaults(kind: type[msgspec.Struct]) -> dict[str, msgspec.Struct]:
+    """The fields of a struct that are sections themselves, with what each is by default."""
+    found: dict[str, msgspec.Struct] = {}
+    for field in msgspec.structs.fields(kind):
+        default = field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        if isinstance(default, msgspec.Struct):
+            found[field.name] = default
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:

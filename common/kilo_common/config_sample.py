@@ -3,6 +3,7 @@
 import json
 import textwrap
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -18,12 +19,17 @@ def sample(kind: type[msgspec.Struct]) -> str:
     lines = ["# Every key with its default. Uncomment what you change.", ""]
     if kind.__doc__:
         lines += [*_comment(kind.__doc__.strip().splitlines()[0]), ""]
-    _table(kind, (), lines)
+    defaults = {field.name: _default(field) for field in msgspec.structs.fields(kind)}
+    _table(kind, defaults, (), lines)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(kind: type[msgspec.Struct], path: tuple[str, ...], lines: list[str]) -> None:
-    defaults = {field.name: _default(field) for field in msgspec.structs.fields(kind)}
+def _table(
+    kind: type[msgspec.Struct],
+    defaults: Mapping[str, Any],
+    path: tuple[str, ...],
+    lines: list[str],
+) -> None:
     nested: list[tuple[str, type[msgspec.Struct]]] = []
     for name, annotation in hints(kind).items():
         struct = struct_of(annotation)
@@ -40,7 +46,9 @@ def _table(kind: type[msgspec.Struct], path: tuple[str, ...], lines: list[str]) 
         if struct.__doc__:
             lines += _comment(struct.__doc__.strip().splitlines()[0])
         lines += [f"[{'.'.join(here)}]", ""]
-        _table(struct, here, lines)
+        default = defaults[name]
+        inside = {each: getattr(default, each) for each in struct.__struct_fields__}
+        _table(struct, inside, here, lines)
 
 
 def _default(field: Any) -> Any:

@@ -11,6 +11,7 @@ KiloError                    the root: code, message, details
 ├── MethodNotAllowed         the path exists, the method does not
 ├── NotAcceptable            the client accepts no media type that we produce
 ├── Conflict                 the thing's present state does not allow it
+│   └── PreconditionFailed   it is not, or no longer, in the state the request names
 ├── Unavailable              something we depend on does not answer: try again later
 └── Failure                  a fault of ours
 
@@ -75,6 +76,10 @@ class NotAcceptable(KiloError):
 
 class Conflict(KiloError):
     code = "kilo.conflict"
+
+
+class PreconditionFailed(Conflict):
+    code = "kilo.precondition_failed"
 
 
 class Unavailable(KiloError):

@@ -5,6 +5,7 @@ import sys
 from contextvars import ContextVar
 from typing import TextIO
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from kilo_common.context import RequestContext
@@ -20,9 +21,11 @@ def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
     if settings.format == "json":
         handler.setFormatter(
             JsonFormatter(
-                "{asctime}{levelname}{name}{message}{request_id}{project_id}{traceparent}",
+                "{levelname}{name}{message}{request_id}{project_id}{traceparent}",
                 style="{",
-                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+                rename_fields={"levelname": "level", "name": "logger"},
+                reserved_attrs=[*RESERVED_ATTRS, "request_suffix"],
+                timestamp="time",
             )
         )
     else:

@@ -13,6 +13,7 @@ COMMANDS = {
     "up": "kilo_deploy.commands.up:up",
     "serve": "kilo_deploy.commands.serve:serve",
     "demo": "kilo_deploy.commands.demo:demo",
+    "bus": "kilo_deploy.commands.bus:bus",
     "topics": "kilo_deploy.commands.topics:topics",
     "db": "kilo_deploy.commands.db:db",
     "config": "kilo_deploy.commands.config:config",

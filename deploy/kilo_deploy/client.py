@@ -40,6 +40,13 @@ class ApiClient:
             text = answer.read()
         return json.loads(text) if text else None
 
+    def post_for_header(self, path: str, body: Any, header: str) -> str:
+        """Send JSON, and return a header of the answer. Raises as `json` does."""
+        data = json.dumps(body).encode()
+        with self._send("POST", path, data, {"Content-Type": "application/json"}) as answer:
+            answer.read()
+            return answer.getheader(header, "")
+
     def upload(self, path: str, blocks: Iterable[bytes], size: int) -> None:
         """PUT bytes, block by block. Raises as `json` does."""
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}

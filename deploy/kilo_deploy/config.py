@@ -11,7 +11,7 @@ from msgspec import Meta
 from kilo_catalog.config import CatalogSettings
 from kilo_common.config import Section, load
 from kilo_common.errors import ConfigInvalid
-from kilo_common.settings import AuthSettings, BusSettings, LogSettings
+from kilo_common.settings import AuthSettings, BusSettings, DevHttpSettings, LogSettings
 from kilo_messaging.config import MessagingSettings
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -71,8 +71,12 @@ def shift_ports(settings: StackSettings, offset: int) -> StackSettings:
     messaging_http = msgspec.structs.replace(
         settings.messaging.http, port=_shift(settings.messaging.http.port, offset)
     )
+    identity_http = msgspec.structs.replace(
+        settings.auth.dev.http, port=_shift(settings.auth.dev.http.port, offset)
+    )
     return msgspec.structs.replace(
         settings,
+        auth=with_identity_listener(settings.auth, identity_http),
         catalog=msgspec.structs.replace(settings.catalog, http=catalog_http),
         messaging=msgspec.structs.replace(
             settings.messaging,
@@ -80,6 +84,11 @@ def shift_ports(settings: StackSettings, offset: int) -> StackSettings:
             websocket_port=_shift(settings.messaging.websocket_port, offset),
         ),
     )
+
+
+def with_identity_listener(auth: AuthSettings, http: DevHttpSettings) -> AuthSettings:
+    """The same settings with the built-in identity service on another listener."""
+    return msgspec.structs.replace(auth, dev=msgspec.structs.replace(auth.dev, http=http))
 
 
 def prepare_state_dir(path: Path) -> None:

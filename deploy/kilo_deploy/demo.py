@@ -1,23 +1,27 @@
 """The demo: an image goes in, and the news of it comes out of a topic, told step by step."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from kilo_common.errors import Failure
+from kilo_common.errors import Failure, KiloError
+from kilo_deploy.accounts import sign_in
 from kilo_deploy.client import BLOCK, ApiClient
 from kilo_deploy.state import StackInfo
-from kilo_deploy.watch import StackUnreachable, TopicWatch
+from kilo_deploy.watch import TopicWatch
 
 TOPIC = "catalog.events"
 EVENT_PATIENCE = 15.0
@@ -50,9 +54,11 @@ class Demo:
         self._info = info
         self._console = console
         self._step = 0
-        project = {"X-Project-Id": info.project}
-        self._catalog = ApiClient(info.catalog_url, project)
-        self._messaging = ApiClient(info.messaging_url, project | {"Client-ID": str(uuid4())})
+        self._acted_at = 0.0
+        self._identity = sign_in(info, info.project, os.environ)
+        self._catalog = ApiClient(info.catalog_url, self._identity)
+        client_id = {"Client-ID": str(uuid4())}
+        self._messaging = ApiClient(info.messaging_url, self._identity | client_id)
 
     def run(self) -> None:
         """Walk all steps.
@@ -63,9 +69,13 @@ class Demo:
         with tempfile.TemporaryDirectory(prefix="kilostack-demo-") as folder:
             self._say(f"A subscriber opens a WebSocket and subscribes to the topic {TOPIC}.")
             watch = TopicWatch(
-                self._info.websocket_url, TOPIC, self._info.project, timeout=EVENT_PATIENCE
+                self._info.websocket_url,
+                TOPIC,
+                self._info.project,
+                headers=self._identity,
+                timeout=4 * EVENT_PATIENCE,
             )
-            events = watch.messages()
+            events = _Arrivals(watch)
             try:
                 disk = self._make_disk(Path(folder))
                 image_id = self._upload(disk)
@@ -74,6 +84,7 @@ class Demo:
                 self._use_a_queue()
                 self._say("The image is deleted, and the subscriber hears of that too.")
                 self._catalog.json("DELETE", f"/v2/images/{image_id}")
+                self._acted_at = time.perf_counter()
                 self._await_event(events, "image.delete", image_id)
             finally:
                 watch.close()
@@ -87,7 +98,7 @@ class Demo:
         self._console.print(f"\n[bold cyan]{self._step}.[/] {text}")
 
     def _show(self, text: str) -> None:
-        self._console.print(f"   {text}")
+        self._console.print(f"   {text}", soft_wrap=True)
 
     def _make_disk(self, folder: Path) -> Disk:
         content = folder / "disk.raw"
@@ -130,7 +141,7 @@ class Demo:
                         progress.advance(bar, len(block))
 
             self._catalog.upload(f"/v2/images/{image['id']}/file", blocks(), disk.size)
-        self._uploaded = time.perf_counter()
+        self._acted_at = time.perf_counter()
         shown = self._catalog.json("GET", f"/v2/images/{image['id']}")
         if shown["status"] != "active" or shown["os_hash_value"] != disk.sha512:
             raise DemoFailed(f"The image is not what was sent: {shown}")
@@ -140,19 +151,21 @@ class Demo:
         )
         return str(image["id"])
 
-    def _await_event(self, events: Iterator[Any], event_type: str, image_id: str) -> None:
+    def _await_event(self, events: "_Arrivals", event_type: str, image_id: str) -> None:
         self._say(f"The subscriber reads its WebSocket until {event_type} comes.")
-        try:
-            for message in events:
-                payload = message.get("payload", {}) if isinstance(message, dict) else {}
-                if payload.get("id") != image_id:
-                    continue
-                self._show(f"{message['event_type']} {payload['id']}")
-                if message["event_type"] == event_type:
-                    return
-        except StackUnreachable as silence:
-            raise DemoFailed(f"{event_type} did not arrive: {silence}") from None
-        raise DemoFailed(f"The connection ended before {event_type} arrived")
+        while True:
+            arrived_at, message = events.next()
+            payload = message.get("payload", {}) if isinstance(message, dict) else {}
+            if payload.get("id") != image_id:
+                continue
+            self._show(f"{message['event_type']} {payload['id']}{self._when(arrived_at)}")
+            if message["event_type"] == event_type:
+                return
+
+    def _when(self, arrived_at: float) -> str:
+        milliseconds = (arrived_at - self._acted_at) * 1000
+        word = "after" if milliseconds >= 0 else "before"
+        return f"  ({abs(milliseconds):.0f} ms {word} the request was answered)"
 
     def _read_back(self, image_id: str, disk: Disk) -> None:
         self._say("The bytes are downloaded again and compared.")
@@ -175,3 +188,33 @@ class Demo:
         left = self._messaging.json("GET", f"{topic}/stats")["messages"]["total"]
         self._show(f"{left} message left for another worker")
         self._messaging.json("DELETE", topic)
+
+
+class _Arrivals:
+    """The messages of a watch, read as they come, each with the time of its arrival."""
+
+    def __init__(self, watch: TopicWatch) -> None:
+        self._watch = watch
+        self._arrived: SimpleQueue[tuple[float, Any] | KiloError] = SimpleQueue()
+        threading.Thread(target=self._read, name="demo-subscriber", daemon=True).start()
+
+    def next(self) -> tuple[float, Any]:
+        """The next message and when it came.
+
+        Raises:
+            DemoFailed: none came in time.
+        """
+        try:
+            found = self._arrived.get(timeout=EVENT_PATIENCE)
+        except Empty:
+            raise DemoFailed(f"No message arrived within {EVENT_PATIENCE:g} s") from None
+        if isinstance(found, KiloError):
+            raise DemoFailed(f"The subscriber's connection ended: {found}") from found
+        return found
+
+    def _read(self) -> None:
+        try:
+            for message in self._watch.messages():
+                self._arrived.put((time.perf_counter(), message))
+        except KiloError as fault:
+            self._arrived.put(fault)

@@ -32,14 +32,18 @@ def open_runtime(settings: StackSettings) -> Runtime:
     Raises:
         ConfigInvalid: a section names a driver or an address that cannot be used.
     """
-    for listener in (settings.catalog.http, settings.messaging.http):
+    listeners = [settings.catalog.http, settings.messaging.http]
+    if settings.auth.strategy == "dev":
+        listeners.append(settings.auth.dev.http)
+    for listener in listeners:
         check_bind(settings.auth, listener.host)
+    clock, executor = SystemClock(), native_threads()
     return Runtime(
-        clock=SystemClock(),
+        clock=clock,
         new_id=random_id,
-        executor=native_threads(),
+        executor=executor,
         transport=open_transport(settings.bus.url),
-        auth=open_strategy(settings.auth),
+        auth=open_strategy(settings.auth, executor, clock),
         auth_settings=settings.auth,
         bus_settings=settings.bus,
         host=f"{socket.gethostname()}.{os.getpid()}",

@@ -25,7 +25,11 @@ def run(role: str, settings: StackSettings, file: Path | None, workers: int) -> 
     Raises:
         ConfigInvalid: the role listens on no port.
     """
-    http = {"catalog-api": settings.catalog.http, "messaging": settings.messaging.http}.get(role)
+    http = {
+        "catalog-api": settings.catalog.http,
+        "messaging": settings.messaging.http,
+        "identity": settings.auth.dev.http,
+    }.get(role)
     if http is None:
         raise ConfigInvalid(f"{role} listens on no port: start several of it instead of --workers")
     check_bind(settings.auth, http.host)

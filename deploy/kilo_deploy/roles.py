@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from kilo_catalog import wiring as catalog_wiring
 from kilo_common.bus.transport import Capability
 from kilo_common.db.migrate import Schema, current_revision
 from kilo_common.errors import ConfigInvalid
 from kilo_common.http.gateway import WSGIApplication
+from kilo_common.identity import wiring as identity_wiring
+from kilo_common.identity.strategy import url_of
 from kilo_common.lifecycle import Service
 from kilo_common.runtime import Runtime
 from kilo_common.settings import DatabaseSettings, HttpSettings
@@ -45,10 +49,30 @@ def _messaging(settings: StackSettings, runtime: Runtime) -> Part:
     return Part(api.services, api.close, api.app, settings.messaging.http, extra)
 
 
+def _identity(settings: StackSettings, runtime: Runtime) -> Part:
+    auth = settings.auth
+    if auth.strategy != "dev":
+        raise ConfigInvalid(
+            f"auth.strategy is {auth.strategy!r}: the built-in identity service is for 'dev'.",
+            key="auth.strategy",
+        )
+    api = identity_wiring.build(auth.dev, runtime.clock)
+    messaging = settings.messaging
+    websocket = msgspec.structs.replace(
+        messaging.http, port=messaging.websocket_port or messaging.http.port
+    )
+    api.catalog.publish("identity", url_of(auth.dev.http))
+    api.catalog.publish("image", url_of(settings.catalog.http))
+    api.catalog.publish("messaging", url_of(messaging.http))
+    api.catalog.publish("messaging-websocket", url_of(websocket).replace("http", "ws", 1))
+    return Part((), lambda: None, api.app, auth.dev.http)
+
+
 ROLES: dict[str, Callable[[StackSettings, Runtime], Part]] = {
     "catalog-api": _catalog_api,
     "catalog-worker": _catalog_worker,
     "messaging": _messaging,
+    "identity": _identity,
 }
 
 

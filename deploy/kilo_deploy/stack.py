@@ -3,14 +3,21 @@
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from kilo_catalog import wiring as catalog_wiring
 from kilo_common.db.migrate import upgrade
+from kilo_common.http.auth import open_strategy
 from kilo_common.http.server import HttpServer
+from kilo_common.identity import wiring as identity_wiring
+from kilo_common.identity.catalog import ServiceCatalog
 from kilo_common.lifecycle import Service, ServiceGroup
 from kilo_common.runtime import Runtime
-from kilo_deploy.config import StackSettings, prepare_state_dir
+from kilo_deploy.accounts import accounts_of
+from kilo_deploy.config import StackSettings, prepare_state_dir, with_identity_listener
 from kilo_deploy.state import StackInfo, StateLock
 from kilo_messaging import wiring as messaging_wiring
 
@@ -56,6 +63,9 @@ class Stack:
         upgrade(settings.catalog.database, catalog_wiring.SCHEMA)
         upgrade(settings.messaging.database, messaging_wiring.SCHEMA)
 
+        services = None
+        if settings.auth.strategy == "dev":
+            services, runtime = self._start_identity(runtime)
         runtime.transport.start()
         self._undo.callback(runtime.transport.stop, settings.shutdown_timeout)
         messaging = messaging_wiring.build(settings.messaging, runtime)
@@ -86,15 +96,38 @@ class Stack:
             catalog.app, settings.catalog.http.host, settings.catalog.http.port, name="catalog"
         )
         self._run(catalog_server)
+        accounts = accounts_of(settings.auth)
+        keystone = settings.auth.strategy == "keystone"
+        elsewhere = settings.auth.keystone.auth_url if keystone else ""
         info = StackInfo(
             pid=self._pid,
             catalog_url=catalog_server.url,
             messaging_url=messaging_server.url,
             websocket_url=websocket_url.replace("http", "ws", 1),
-            project=settings.auth.default_project,
+            project=accounts[0].project if accounts else settings.auth.default_project,
+            strategy=settings.auth.strategy,
+            identity_url=services.url if services else elsewhere,
+            accounts=accounts,
         )
+        if services:
+            services.publish("image", settings.catalog.http.public_url or info.catalog_url)
+            services.publish("messaging", settings.messaging.http.public_url or info.messaging_url)
+            services.publish("messaging-websocket", info.websocket_url)
         lock.announce(info)
         return info
+
+    def _start_identity(self, runtime: Runtime) -> tuple[ServiceCatalog, Runtime]:
+        """Listen for those who sign in; the catalog of services, and a runtime that names us."""
+        auth = self._settings.auth
+        api = identity_wiring.build(auth.dev, runtime.clock)
+        server = HttpServer(api.app, auth.dev.http.host, auth.dev.http.port, name="identity")
+        self._run(server)
+        url = auth.dev.http.public_url or server.url
+        api.catalog.publish("identity", url)
+        # Port 0 in the configuration becomes a real one only now.
+        here = with_identity_listener(auth, msgspec.structs.replace(auth.dev.http, public_url=url))
+        strategy = open_strategy(here, runtime.executor, runtime.clock)
+        return api.catalog, replace(runtime, auth=strategy)
 
     def _run(self, service: Service) -> None:
         service.start()

@@ -1,16 +1,29 @@
 """The run-time files in the state folder: the lock one stack holds, and where to find it."""
 
 import fcntl
-import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 from kilo_common.errors import ConfigInvalid
 
 _LOCK = "stack.lock"
 _INFO = "stack.json"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A way into the stack: a user in a project."""
+
+    cloud: str
+    """Its name in `clouds.yaml`."""
+    username: str
+    password: str
+    """Empty where only its hash is known."""
+    project: str
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,12 @@ class StackInfo:
     messaging_url: str
     websocket_url: str
     project: str
+    strategy: str = "none"
+    """How callers are identified: `auth.strategy`."""
+    identity_url: str = ""
+    """The identity service, built in or elsewhere; empty without one."""
+    accounts: tuple[Account, ...] = ()
+    """Who can sign in, where the strategy knows; the first is the one to take."""
 
 
 class StateLock:
@@ -63,14 +82,26 @@ class StateLock:
 
     def announce(self, info: StackInfo) -> None:
         """Tell other commands where this stack is."""
-        (self._folder / _INFO).write_text(json.dumps(asdict(info), indent=2) + "\n")
+        file = self._folder / _INFO
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)  # it may hold passwords
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(info)) + b"\n")
 
 
 def find_running(folder: Path) -> StackInfo | None:
     """The stack that runs on `folder`, or None."""
     try:
-        info = StackInfo(**json.loads((folder / _INFO).read_text()))
+        info = read_info(folder)
         os.kill(info.pid, 0)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return None
     return info
+
+
+def read_info(folder: Path) -> StackInfo:
+    """What the last stack on `folder` announced.
+
+    Raises:
+        OSError, ValueError: nothing, or nothing that can be read.
+    """
+    return msgspec.json.decode((folder / _INFO).read_bytes(), type=StackInfo)

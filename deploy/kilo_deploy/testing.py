@@ -1,6 +1,5 @@
 """Runs a stack as a process of its own, for tests against real services."""
 
-import json
 import os
 import queue
 import signal
@@ -11,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kilo_common.errors import Failure
-from kilo_deploy.state import StackInfo
+from kilo_deploy.state import StackInfo, read_info
 
 READY_TIMEOUT = 60.0
 FREE_PORTS = {
     "KILO_CATALOG__HTTP__PORT": "0",
     "KILO_MESSAGING__HTTP__PORT": "0",
     "KILO_MESSAGING__WEBSOCKET_PORT": "0",
+    "KILO_AUTH__DEV__HTTP__PORT": "0",
 }
 
 
@@ -117,4 +117,4 @@ class StackProcess(KilostackProcess):
             ProcessFailed: it does not start.
         """
         self.wait_for("Ctrl-C stops it")
-        return StackInfo(**json.loads((self.state_dir / "stack.json").read_text()))
+        return read_info(self.state_dir)

@@ -1,7 +1,7 @@
 """Follows a topic over a WebSocket: what is posted on it arrives here at once."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -25,19 +25,29 @@ class StackUnreachable(Unavailable):
 class TopicWatch:
     """One connection, subscribed to one topic."""
 
-    def __init__(self, url: str, topic: str, project: str, *, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        topic: str,
+        project: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """Connect and subscribe; after this, nothing that is posted is missed.
+
+        `headers` say who asks, where the stack does not believe the name of a project.
 
         Raises:
             StackUnreachable: no messaging service at `url`.
             WatchFailed: it refuses, and says why.
         """
-        headers = {"Client-ID": str(uuid4()), "X-Project-ID": project}
+        names = {"Client-ID": str(uuid4()), "X-Project-ID": project, **(headers or {})}
         try:
             self._socket = websocket.create_connection(url, timeout=timeout or 10)
             request = {
                 "action": "subscription_create",
-                "headers": headers,
+                "headers": names,
                 "body": {"queue_name": topic, "ttl": 86400},
             }
             self._socket.send(json.dumps(request))
@@ -51,6 +61,7 @@ class TopicWatch:
             ) from None
         status = answer.get("headers", {}).get("status")
         if status not in (200, 201):
+            self.close()
             reason = answer.get("body", {}).get("error", answer)
             raise WatchFailed(f"The subscription to {topic!r} is refused ({status}): {reason}")
 

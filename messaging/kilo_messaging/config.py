@@ -44,6 +44,17 @@ class LimitSettings(Section, frozen=True):
             ge=0,
         ),
     ] = 60
+    max_wait: Annotated[
+        int, Meta(description="Seconds that a claim or a list may wait for messages.", ge=0, le=60)
+    ] = 20
+    deduplication_window: Annotated[
+        int,
+        Meta(
+            description="Seconds in which a message with the same deduplication id is not "
+            "posted again.",
+            ge=1,
+        ),
+    ] = 300
     client_id_uuid: Annotated[
         bool, Meta(description="Client-ID must be a UUID; else any text of 10 to 36 characters.")
     ] = True
@@ -93,6 +104,23 @@ class EventSettings(Section, frozen=True):
     ] = 86400
 
 
+class SignedUrlSettings(Section, frozen=True):
+    """Pre-signed URLs."""
+
+    key: Annotated[
+        str,
+        Meta(
+            description="The secret they are signed with, of 16 characters at least; the same for "
+            "all processes. Empty: the one in key_file.",
+            pattern="^(.{16,})?$",
+        ),
+    ] = ""
+    key_file: Annotated[
+        str,
+        Meta(description="A file with a secret, in hexadecimal; made when it is first needed."),
+    ] = "{state_dir}/messaging.key"
+
+
 class MessagingSettings(Section, frozen=True):
     """The queue and notification service."""
 
@@ -117,6 +145,9 @@ class MessagingSettings(Section, frozen=True):
         WebSocketSettings()
     )
     events: Annotated[EventSettings, Meta(description="Events as messages.")] = EventSettings()
+    signed_urls: Annotated[SignedUrlSettings, Meta(description="Pre-signed URLs.")] = (
+        SignedUrlSettings()
+    )
     sweep_interval: Annotated[
         float, Meta(description="Seconds between two removals of what has expired.", gt=0)
     ] = 1.0

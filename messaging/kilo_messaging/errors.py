@@ -18,9 +18,11 @@ UnsupportedMedia
 Forbidden
 └── MessageClaimed         somebody else holds the message
 NotFound
-└── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound
+├── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound
+└── SignatureInvalid       a signed URL is not what was signed, has expired, or covers less
 Conflict
-└── PatchConflict          replace or remove of a key that is not there
+├── PatchConflict          replace or remove of a key that is not there
+└── OrderingFixed          a topic's ordering is not the one it was made with
 MethodNotAllowed
 └── MethodRefused
 NotAcceptable
@@ -110,8 +112,16 @@ class SubscriptionNotFound(NotFound):
     code = "messaging.subscription.not_found"
 
 
+class SignatureInvalid(NotFound):
+    code = "messaging.signature_invalid"
+
+
 class PatchConflict(Conflict):
     code = "messaging.topic.patch_conflict"
+
+
+class OrderingFixed(Conflict):
+    code = "messaging.topic.ordering_fixed"
 
 
 class MethodRefused(MethodNotAllowed):

@@ -1,7 +1,7 @@
 """Puts the queue service together: the one place that knows which classes it is made of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kilo_common.bus.listener import NotificationListener
@@ -15,6 +15,7 @@ from kilo_common.http.gateway import (
     request_headers,
 )
 from kilo_common.http.metrics import HttpMetrics
+from kilo_common.http.upgrade import ENDING_KEY
 from kilo_common.lifecycle import Service
 from kilo_common.policy import Policy, load_overrides
 from kilo_common.runtime import Runtime
@@ -25,13 +26,17 @@ from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.session import Form, Phase, Session
+from kilo_messaging.service.arrivals import never
+from kilo_messaging.service.declaration import EVENT_PRIORITIES
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
 from kilo_messaging.service.operations import Operations, make_operations
-from kilo_messaging.service.push import Deliver, PushHub
+from kilo_messaging.service.push import PUSH_TOPIC, Deliver, PushHub
+from kilo_messaging.service.sharing import GetKey, SignedOrKnown
 from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
+from kilo_messaging.storage.key_file import KeyFile
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
 from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
@@ -39,8 +44,6 @@ from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
 __all__ = ["SCHEMA", "MessagingApi", "build", "build_over"]
 
 EVENTS_POOL = "messaging"
-EVENT_PRIORITIES = ("info", "warn", "error")
-PUSH_TOPIC = "messaging.push"
 _SPARE = 4096
 """Bytes that a request's body may have beyond the messages or the metadata in it."""
 _IDENTITY_HEADERS = frozenset(
@@ -82,7 +85,9 @@ def build_over(
     desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
-    operations = make_operations(desk, hub, frozenset({settings.events.topic}))
+    get_key = _signing_key(settings)
+    operations = make_operations(desk, hub, get_key, frozenset({settings.events.topic}))
+    runtime = replace(runtime, auth=SignedOrKnown(runtime.auth, get_key, desk.now))
     dispatcher = Dispatcher(operations, ACTIONS)
     websocket = WebSocketServer(
         _session_opener(desk, hub, dispatcher, settings, runtime),
@@ -111,6 +116,7 @@ def _gateway(
     options = GatewayOptions(
         service="messaging",
         error_body=error_body,
+        open_upgrades=True,
         cors_origins=settings.http.cors_origins,
         ready=ready,
     )
@@ -160,7 +166,8 @@ def _session_opener(
         subscriptions = ConnectionSubscriptions(
             desk, hub, deliver, most=settings.websocket.max_subscriptions
         )
-        connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions)
+        ending = environ.get(ENDING_KEY, never)
+        connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions, ending)
 
         def close() -> None:
             subscriptions.close()
@@ -169,6 +176,11 @@ def _session_opener(
         return connection.handle, lambda: session.push_form, close
 
     return open_session
+
+
+def _signing_key(settings: MessagingSettings) -> GetKey:
+    own = settings.signed_urls.key.encode()
+    return (lambda: own) if own else KeyFile(Path(settings.signed_urls.key_file))
 
 
 def _policy(settings: MessagingSettings) -> Policy:

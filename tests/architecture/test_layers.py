@@ -31,6 +31,12 @@ def test_kombu_is_imported_by_its_driver_only() -> None:
     assert {path.parent.name for path in importers} == {"kombu_transport"}
 
 
+def test_zmq_is_imported_by_its_driver_only() -> None:
+    importers = [path for path in MODULES if "zmq" in imported(path)]
+    assert importers
+    assert all("zmq_transport" in path.parts for path in importers)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_says_what_lives_in_it(path: Path) -> None:
     tree = ast.parse(path.read_text())

@@ -43,6 +43,15 @@ def test_environment_overrides_the_file_and_options_override_both(file: Path) ->
     assert settings == Outer(title="2026", inner=Inner(port=2, mode="safe"))
 
 
+def test_a_section_written_in_part_keeps_the_rest_of_its_own_default(file: Path) -> None:
+    class Whole(Section, frozen=True):
+        inner: Inner = Inner(port=8888, mode="fast")
+
+    file.write_text('[inner]\nnames = ["x"]\n')
+    assert load(Whole, file=file).inner == Inner(port=8888, mode="fast", names=("x",))
+    assert "# port = 8888" in sample(Whole)
+
+
 def test_lists_and_maps_are_read_from_the_environment() -> None:
     environ = {"KILO_INNER__NAMES": '["a", "b"]', "KILO_STORES__MAIN__PORT": "7"}
     settings = load(Outer, environ=environ)

@@ -33,6 +33,10 @@ def test_json_lines_carry_the_request() -> None:
     assert line["level"] == "INFO"
     assert line["request_id"] == context.request_id
     assert line["project_id"] == "p1"
+    assert line["time"].endswith("+00:00")
+    assert set(line) == {
+        *("time", "level", "logger", "message", "request_id", "project_id", "traceparent")
+    }
 
 
 def test_console_lines_name_the_request_and_keep_the_level() -> None:

@@ -1,4 +1,4 @@
-"""The examples of common/README.md run as they are printed."""
+"""The examples of common/README.md are one program that runs as it is printed."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,12 @@ import pytest
 README = Path(__file__).parents[2] / "common" / "README.md"
 
 
-def test_the_bus_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {"__name__": "example"})
-    assert capsys.readouterr().out == "5\n"
+def test_the_examples_print_what_is_printed_beside_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    program = {"__name__": "example"}
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), program)
+        expected = re.findall(r"print\(.*\)  # (.*)$", example, re.MULTILINE)
+        assert capsys.readouterr().out.splitlines() == expected

@@ -1,9 +1,11 @@
 """What every message store must do: one suite, run against each driver."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, new_message
 from kilo_messaging.domain.topic import Topic, TopicKey
 from kilo_messaging.errors import ClaimInvalid, MessageClaimed
-from kilo_messaging.storage.base import Page, Stats, Stores
+from kilo_messaging.storage.base import Page, Posted, Stats, Stores
 
 KEY = TopicKey("project", "topic")
 OTHER = TopicKey("project", "other")
@@ -47,7 +49,33 @@ class MessageStoreContract:
         delay: int = 0,
         client: str = ME,
         once: str | None = None,
+        group: str | None = None,
+        dedup_id: str | None = None,
+        attributes: bytes | None = None,
     ) -> list[Message] | None:
+        posted = self.post_all(
+            *bodies,
+            key=key,
+            ttl=ttl,
+            delay=delay,
+            client=client,
+            once=once,
+            group=group,
+            dedup_id=dedup_id,
+            attributes=attributes,
+        )
+        return None if posted is None else posted.added
+
+    def post_all(
+        self,
+        *bodies: str,
+        key: TopicKey = KEY,
+        ttl: int = 3600,
+        delay: int = 0,
+        client: str = ME,
+        once: str | None = None,
+        **more: Any,
+    ) -> Posted | None:
         def prepare(_topic: Topic) -> list[Message]:
             return [
                 new_message(
@@ -57,6 +85,7 @@ class MessageStoreContract:
                     delay=delay,
                     client_id=client,
                     now=self.now,
+                    **more,
                 )
                 for body in bodies
             ]
@@ -102,7 +131,7 @@ class MessageStoreContract:
         assert self.stores.messages.get(KEY, ["x"], self.now) == []
         assert self.stores.claims.get(KEY, "x", self.now) is None
         self.stores.messages.delete(KEY, "x", None, self.now)
-        self.stores.messages.delete_many(KEY, ["x"])
+        self.stores.messages.delete_many(KEY, ["x"], self.now)
         self.stores.messages.purge(KEY, self.now)
         self.stores.topics.delete(KEY)
         assert self.stores.topics.get(KEY) is None
@@ -192,7 +221,7 @@ class MessageStoreContract:
     def test_pages_follow_one_another_even_when_the_last_message_is_gone(self) -> None:
         self.post("1", "2", "3", "4", "5")
         first = self.stores.messages.page(KEY, Page(limit=2), self.now)
-        self.stores.messages.delete_many(KEY, [first[-1].id])
+        self.stores.messages.delete_many(KEY, [first[-1].id], self.now)
         assert self.listed(limit=2, after=first[-1].position) == ["3", "4"]
 
     def test_a_client_can_leave_out_its_own(self) -> None:
@@ -268,7 +297,7 @@ class MessageStoreContract:
         assert posted is not None
         self.post("2", key=OTHER)
         self.stores.messages.delete(OTHER, posted[0].id, None, self.now)
-        self.stores.messages.delete_many(OTHER, [posted[0].id])
+        self.stores.messages.delete_many(OTHER, [posted[0].id], self.now)
         assert self.listed() == ["1"]
 
     def test_a_claimed_message_is_deleted_only_with_its_claim(self) -> None:
@@ -304,7 +333,7 @@ class MessageStoreContract:
         posted = self.post("1", "2", "3")
         assert posted is not None
         self.claim(limit=1)
-        self.stores.messages.delete_many(KEY, [posted[0].id, posted[2].id, "unknown"])
+        self.stores.messages.delete_many(KEY, [posted[0].id, posted[2].id, "unknown"], self.now)
         assert self.listed(claimed=True) == ["2"]
 
     def test_pop_takes_the_oldest_that_nobody_has(self) -> None:
@@ -320,6 +349,74 @@ class MessageStoreContract:
         self.post("3", delay=60)
         self.stores.messages.purge(KEY, self.now)
         assert self.listed(claimed=True, delayed=True) == ["1"]
+
+    def test_purge_ends_though_somebody_posts_all_the_time(self) -> None:
+        self.post(*("old" for _ in range(600)))
+        purged = threading.Event()
+
+        def keep_posting() -> None:
+            while not purged.is_set():
+                self.post("new")
+
+        with ThreadPoolExecutor(1) as poster:
+            posting = poster.submit(keep_posting)
+            self.stores.messages.purge(KEY, self.now)
+            purged.set()
+            posting.result()
+        assert "old" not in self.listed(limit=1000)
+
+    # Dead letters on their way back
+
+    def bury(self, *posted: str, claim_id: str = "one", **more: Any) -> None:
+        """Post, and let all of it become dead letters on OTHER."""
+        self.stores.topics.create(
+            KEY, {"_max_claim_count": 1, "_dead_letter_queue": "other"}, self.now
+        )
+        self.post(*posted, **more)
+        self.claim(ttl=60, limit=1000, claim_id=claim_id)
+        self.clock.advance(60)
+        for _batch in range(2):  # one claim moves so many at most
+            assert self.claim(claim_id="none") == []
+
+    def test_dead_letters_go_back_where_they_came_from(self) -> None:
+        self.bury("1", "2", ttl=600, group="a")
+        self.post("3", key=OTHER)
+        self.post("4")
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 2}
+        assert self.listed(OTHER) == ["3"]
+        found = self.stores.messages.page(KEY, Page(limit=9), self.now)
+        assert bodies(found) == ["4", "1", "2"]
+        assert (found[1].claim_count, found[1].source, found[1].group) == (0, None, "a")
+        assert found[1].expires_at == self.now + timedelta(seconds=600)
+        assert bodies(self.claim(claim_id="again")) == ["4", "1", "2"]
+        assert self.stores.messages.redrive(OTHER, self.now) == {}
+
+    def test_a_dead_letter_that_somebody_has_stays(self) -> None:
+        self.bury("1", "2")
+        assert bodies(self.claim(key=OTHER, limit=1, claim_id="reader")) == ["1"]
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 1}
+        assert self.listed() == ["2"]
+        assert self.listed(OTHER, claimed=True) == ["1"]
+
+    def test_many_dead_letters_go_back_in_their_order(self) -> None:
+        numbers = [str(number) for number in range(600)]
+        self.bury(*numbers)
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 600}
+        assert self.listed(limit=2000) == numbers
+
+    def test_in_order_dead_letters_go_back_into_their_lane(self) -> None:
+        self.stores.topics.create(OTHER, {"_ordering": "fifo-group"}, self.now)
+        rule = {"_max_claim_count": 1, "_dead_letter_queue": "other"}
+        self.ordered("fifo", **rule)
+        self.bury("1", "2")
+        assert bodies(self.claim(key=OTHER, limit=1, claim_id="reader")) == ["1"]
+        assert self.stores.messages.redrive(OTHER, self.now) == {KEY: 1}
+        assert bodies(self.claim(limit=1, claim_id="second")) == ["2"]
+        self.post("3")
+        assert self.claim(claim_id="third") == []
+
+    def test_there_is_nothing_to_send_back_from_a_topic_that_never_was(self) -> None:
+        assert self.stores.messages.redrive(OTHER, self.now) == {}
 
     # Claims
 
@@ -441,6 +538,186 @@ class MessageStoreContract:
         for attempt in ("first", "second"):
             assert bodies(self.claim(claim_id=attempt)) == ["1"]
             self.clock.advance(60)
+
+    # Order
+
+    def ordered(self, ordering: str, **metadata: Any) -> None:
+        self.stores.topics.create(KEY, {"_ordering": ordering, **metadata}, self.now)
+
+    def test_a_group_waits_for_its_claimed_message_and_others_do_not(self) -> None:
+        self.ordered("fifo-group")
+        self.post("a1", "a2", "a3", group="a")
+        self.post("b1", "b2", group="b")
+        assert bodies(self.claim(limit=1, claim_id="first")) == ["a1"]
+        assert bodies(self.claim(limit=9, claim_id="second")) == ["b1", "b2"]
+        assert self.claim(claim_id="third") == []
+        assert self.stores.messages.pop(KEY, 5, self.now) == []
+        assert self.listed() == ["a2", "a3"]
+
+    def test_a_claim_may_hold_messages_of_a_group_that_follow_one_another(self) -> None:
+        self.ordered("fifo-group")
+        self.post("a1", group="a")
+        self.post("b1", group="b")
+        self.post("a2", group="a")
+        assert bodies(self.claim()) == ["a1", "b1", "a2"]
+
+    def test_a_group_goes_on_when_its_claimed_message_is_deleted(self) -> None:
+        self.ordered("fifo-group")
+        self.post("a1", "a2", "a3", group="a")
+        (first,) = self.claim(limit=1, claim_id="first")
+        self.stores.messages.delete(KEY, first.id, "first", self.now)
+        (second,) = self.claim(limit=1, claim_id="second")
+        assert second.body == b"a2"
+        self.stores.messages.delete_many(KEY, [second.id], self.now)
+        assert bodies(self.claim(claim_id="third")) == ["a3"]
+
+    def test_order_holds_when_a_claim_expires_or_is_released(self) -> None:
+        self.ordered("fifo")
+        self.post("1", "2", "3")
+        assert bodies(self.claim(limit=1, ttl=60, claim_id="first")) == ["1"]
+        self.clock.advance(59)
+        assert self.claim(claim_id="early") == []
+        self.clock.advance(1)
+        assert bodies(self.claim(limit=2, ttl=60, claim_id="second")) == ["1", "2"]
+        assert self.claim(claim_id="late") == []
+        self.stores.claims.release(KEY, "second", self.now)
+        assert bodies(self.claim(limit=2, claim_id="third")) == ["1", "2"]
+
+    def test_order_holds_when_a_claim_is_renewed(self) -> None:
+        self.ordered("fifo")
+        self.post("1", "2")
+        self.claim(limit=1, ttl=60, claim_id="first")
+        self.clock.advance(30)
+        assert self.stores.claims.update(KEY, "first", 60, 60, self.now)
+        self.clock.advance(59)
+        assert self.claim(claim_id="second") == []
+        self.clock.advance(1)
+        assert bodies(self.claim(limit=1, claim_id="third")) == ["1"]
+
+    def test_fifo_is_one_order_over_all_groups(self) -> None:
+        self.ordered("fifo")
+        self.post("1", group="a")
+        self.post("2", group="b")
+        assert bodies(self.claim(limit=1)) == ["1"]
+        assert self.claim(claim_id="second") == []
+
+    def test_messages_without_a_group_are_in_order_together(self) -> None:
+        self.ordered("fifo-group")
+        self.post("1", "2")
+        self.post("a1", group="a")
+        assert bodies(self.claim(limit=1)) == ["1"]
+        assert bodies(self.claim(claim_id="second")) == ["a1"]
+
+    def test_in_order_a_delayed_message_holds_back_those_behind_it(self) -> None:
+        self.ordered("fifo")
+        self.post("1", delay=30)
+        self.post("2")
+        assert self.claim() == []
+        self.clock.advance(30)
+        assert bodies(self.claim()) == ["1", "2"]
+
+    def test_in_order_an_expired_message_holds_back_nobody(self) -> None:
+        self.ordered("fifo")
+        self.post("1", ttl=60, delay=300)
+        self.post("2")
+        assert self.claim() == []
+        self.clock.advance(60)
+        assert bodies(self.claim(claim_id="second")) == ["2"]
+
+    def test_pop_takes_in_order_and_what_is_left_comes_next(self) -> None:
+        self.ordered("fifo-group")
+        self.post("a1", "a2", "a3", group="a")
+        assert bodies(self.stores.messages.pop(KEY, 2, self.now)) == ["a1", "a2"]
+        assert bodies(self.claim(limit=1)) == ["a3"]
+        self.post("a4", group="a")
+        assert self.stores.messages.pop(KEY, 2, self.now) == []
+
+    def test_in_order_a_dead_letter_makes_room_for_the_next(self) -> None:
+        self.ordered("fifo", _max_claim_count=1, _dead_letter_queue="other")
+        self.stores.topics.create(OTHER, {"_ordering": "fifo"}, self.now)
+        self.post("1", "2")
+        assert bodies(self.claim(limit=1, ttl=60, claim_id="first")) == ["1"]
+        self.clock.advance(60)
+        assert bodies(self.claim(claim_id="second")) == ["2"]
+        (letter,) = self.claim(key=OTHER, claim_id="third")
+        assert (letter.body, letter.source) == (b"1", "topic")
+
+    def test_in_order_a_purge_makes_room(self) -> None:
+        self.ordered("fifo")
+        self.post("1", delay=300)
+        self.post("2")
+        assert self.claim() == []
+        self.stores.messages.purge(KEY, self.now)
+        self.post("3")
+        assert bodies(self.claim()) == ["3"]
+
+    def test_group_order_survives_many_consumers(self) -> None:
+        self.ordered("fifo-group")
+        groups = "abcdef"
+        for number in range(12):
+            for group in groups:
+                self.post(f"{group}{number:02}", group=group)
+        finished: list[str] = []
+
+        def consume(name: int) -> None:
+            idle = 0
+            for turn in count():
+                held = self.claim(limit=2, claim_id=f"{name}-{turn}")
+                idle = 0 if held else idle + 1
+                if idle > 20:
+                    return
+                for message in held:
+                    finished.append(message.body.decode())
+                    self.stores.messages.delete(KEY, message.id, f"{name}-{turn}", self.now)
+
+        with ThreadPoolExecutor(6) as consumers:
+            list(consumers.map(consume, range(6)))
+        consume(99)
+        assert len(finished) == 72
+        for group in groups:
+            mine = [body for body in finished if body.startswith(group)]
+            assert mine == sorted(mine)
+
+    # What travels with a message, and deduplication
+
+    def test_group_and_attributes_come_back_as_they_were(self) -> None:
+        self.post("1", group="a", attributes=b'{"content-type":"text/\xc3\xbc"}')
+        self.post("2")
+        first, second = self.claim()
+        assert (first.group, first.attributes) == ("a", b'{"content-type":"text/\xc3\xbc"}')
+        assert (second.group, second.attributes) == (None, None)
+
+    def test_a_repeated_message_is_not_added_within_the_window(self) -> None:
+        first = self.post_all("1", dedup_id="x")
+        assert first is not None
+        again = self.post_all("2", dedup_id="x")
+        assert again is not None
+        assert (again.ids, again.added) == (first.ids, [])
+        assert self.post("3", dedup_id="y")
+        assert self.post("4", dedup_id="x", key=OTHER)
+        self.clock.advance(299)
+        assert self.post("5", dedup_id="x") == []
+        self.clock.advance(1)
+        assert self.post("6", dedup_id="x")
+        assert self.post("7", dedup_id="x") == []
+        assert self.listed() == ["1", "3", "6"]
+
+    def test_a_post_that_repeats_itself_adds_one(self) -> None:
+        posted = self.post_all("1", "2", dedup_id="x")
+        assert posted is not None
+        assert posted.ids[0] == posted.ids[1]
+        assert self.listed() == ["1"]
+
+    def test_a_deduplication_id_used_at_once_posts_once(self) -> None:
+        with ThreadPoolExecutor(8) as posters:
+            list(posters.map(lambda _number: self.post("1", dedup_id="x"), range(8)))
+        assert self.listed() == ["1"]
+
+    def test_the_sweep_forgets_deduplication_ids(self) -> None:
+        self.post("1", "2", dedup_id="x")
+        assert self.sweep() == 0
+        self.clock.advance(300)
+        assert self.sweep() == 1
 
     # Several at once
 

@@ -22,7 +22,14 @@ from kilo_catalog.domain.image import (
 )
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.listing_query import parse_query
-from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
+from kilo_catalog.domain.member import Member, MemberStatus
+from kilo_catalog.errors import (
+    ImageChanged,
+    ImageIdTaken,
+    ImageNotFound,
+    ListQueryInvalid,
+    MemberExists,
+)
 
 T0 = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -44,6 +51,16 @@ def event(number: int) -> Event:
     )
 
 
+def member(number: int, project: str, status: MemberStatus = MemberStatus.ACCEPTED) -> Member:
+    return Member(
+        image_id=image(number).id,
+        project_id=project,
+        status=status,
+        created_at=T0,
+        updated_at=T0,
+    )
+
+
 @dataclass(frozen=True)
 class Records:
     """Short words for what the tests do over and over."""
@@ -56,6 +73,16 @@ class Records:
                 transaction.images.add(each)
 
         self.unit_of_work.write(work)
+
+    def share(self, *members: Member) -> None:
+        def work(transaction: Transaction) -> None:
+            for each in members:
+                transaction.members.add(each)
+
+        self.unit_of_work.write(work)
+
+    def members(self, number: int) -> list[Member]:
+        return list(self.unit_of_work.read(lambda tx: tx.members.list(image(number).id)))
 
     def get(self, image_id: str) -> Image:
         return self.unit_of_work.read(lambda tx: tx.images.get(image_id))
@@ -272,12 +299,12 @@ class UnitOfWorkContract:
         for limit in (1, 2, 4):
             assert self._walk(records, f"{sort}&limit={limit}") == expected
 
-    def _walk(self, records: Records, query: str) -> list[int]:
-        found, more = records.page(query)
+    def _walk(self, records: Records, query: str, project: str = "p1") -> list[int]:
+        found, more = records.page(query, project)
         walked = found
         while more:
             marker = str(uuid.UUID(int=found[-1] + 1))
-            found, more = records.page(f"{query}&marker={marker}")
+            found, more = records.page(f"{query}&marker={marker}", project)
             walked = walked + found
         return walked
 
@@ -305,6 +332,85 @@ class UnitOfWorkContract:
         records.update(bury(image(1, size=7), T0))
         used = records.unit_of_work.read(lambda tx: tx.images.usage("p1"))
         assert used == Usage(images=2, uploading=1, size=5)
+
+    def test_members_come_back_as_they_were(self, records: Records) -> None:
+        records.add(image(0), image(1))
+        first, other = member(0, "p2", MemberStatus.PENDING), member(0, "Ünïcode 🐍")
+        late = structs.replace(member(0, "a"), created_at=T0 + SECOND)
+        records.share(late, other, first, member(1, "p2"))
+        assert records.members(0) == [first, other, late]
+        read = records.unit_of_work.read
+        assert read(lambda tx: tx.members.find(image(0).id, "p2")) == first
+        assert read(lambda tx: tx.members.find(image(0).id, "P2")) is None
+        assert read(lambda tx: tx.members.find("nothing", "p2")) is None
+        assert records.members(5) == []
+
+    def test_a_member_is_added_once(self, records: Records) -> None:
+        records.add(image(0))
+        records.share(member(0, "p2"))
+        with pytest.raises(MemberExists):
+            records.share(member(0, "p2", MemberStatus.PENDING))
+        assert records.members(0) == [member(0, "p2")]
+
+    def test_members_change_and_go(self, records: Records) -> None:
+        records.add(image(0))
+        records.share(member(0, "p2"), member(0, "p3"))
+        changed = structs.replace(
+            member(0, "p2"), status=MemberStatus.REJECTED, updated_at=T0 + SECOND
+        )
+        records.unit_of_work.write(lambda tx: tx.members.update(changed))
+        assert records.members(0) == [changed, member(0, "p3")]
+        for _twice in range(2):
+            records.unit_of_work.write(lambda tx: tx.members.remove(image(0).id, "p2"))
+        records.unit_of_work.write(lambda tx: tx.members.update(changed))
+        assert records.members(0) == [member(0, "p3")]
+
+    def test_a_deleted_image_has_no_members(self, records: Records) -> None:
+        records.add(image(0))
+        records.share(member(0, "p2"))
+        records.update(bury(image(0), T0))
+        assert records.members(0) == []
+        assert records.numbers(project="p2") == []
+
+    def test_shared_images_are_listed_by_the_members_status(self, records: Records) -> None:
+        pending, accepted, rejected = MemberStatus
+        records.add(
+            *(image(number) for number in range(4)),
+            image(4, visibility=Visibility.PRIVATE),
+            image(5, visibility=Visibility.PUBLIC),
+            image(6, owner="p2"),
+            image(7, visibility=Visibility.COMMUNITY),
+        )
+        records.share(member(0, "p2", pending), member(1, "p2"), member(2, "p2", rejected))
+        records.share(*(member(number, "p2", accepted) for number in (4, 5, 6, 7)))
+        records.share(member(3, "p3"))
+        assert records.numbers(project="p2") == [6, 5, 1]
+        assert records.numbers("member_status=accepted", project="p2") == [6, 5, 1]
+        assert records.numbers("member_status=pending", project="p2") == [6, 5, 0]
+        assert records.numbers("member_status=rejected", project="p2") == [6, 5, 2]
+        assert records.numbers("member_status=all", project="p2") == [6, 5, 2, 1, 0]
+        shared = "visibility=shared&member_status=all"
+        assert records.numbers(shared, project="p2") == [6, 2, 1, 0]
+        assert records.numbers("visibility=public", project="p2") == [5]
+        assert records.numbers("visibility=all", project="p2") == [7, 6, 5, 1]
+        assert records.numbers("owner=p1&visibility=shared", project="p2") == [1]
+        assert records.numbers(shared, project="p9", admin=True) == [6, 3, 2, 1, 0]
+
+    @pytest.mark.parametrize("sort", ["", "sort=created_at:asc", "sort=name:asc", "sort=id:desc"])
+    def test_pages_walk_through_shared_images_too(self, records: Records, sort: str) -> None:
+        names = ["d", None, "a", "c", "b", None]
+        records.add(*(image(number, name=name) for number, name in enumerate(names)))
+        records.add(image(6, owner="p2", name="bb"), image(7, name="zz"))
+        records.share(
+            *(member(number, "p2", list(MemberStatus)[number % 3]) for number in range(6))
+        )
+        query = f"{sort}&member_status=all"
+        whole = records.numbers(query, project="p2")
+        assert sorted(whole) == [0, 1, 2, 3, 4, 5, 6]
+        for limit in (1, 2, 3):
+            assert self._walk(records, f"{query}&limit={limit}", "p2") == whole
+        with pytest.raises(ListQueryInvalid):
+            records.page(f"marker={image(0).id}", project="p2")
 
     def test_doomed_blobs_are_due_at_their_time(self, records: Records) -> None:
         work = records.unit_of_work

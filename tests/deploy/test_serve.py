@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kilo_deploy.client import ApiClient
+from kilo_deploy.client import ApiClient, RequestRefused
 from kilo_deploy.testing import KilostackProcess
 from kilo_deploy.watch import TopicWatch
 
@@ -108,6 +108,29 @@ def test_events_of_an_api_that_died_before_announcing_them_come_from_the_worker(
     seen = next(message for message in watch.messages() if message["event_type"] == "image.create")
     assert seen["payload"]["id"] == image["id"]
     watch.close()
+
+
+def test_a_token_of_the_identity_process_is_good_in_the_others_until_it_is_given_back(
+    config: Path, processes: ExitStack
+) -> None:
+    config.write_text(config.read_text() + '[auth]\nstrategy = "dev"\n[auth.dev.http]\nport = 0\n')
+    assert KilostackProcess(["db", "upgrade", "--config", str(config)]).wait() == 0
+    identity_url = url_of(start(processes, "identity", config))
+    catalog_url = url_of(start(processes, "catalog-api", config))
+    user = {"name": "alt", "password": "alt", "domain": {"id": "default"}}
+    body = {
+        "auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"id": "alt"}},
+        }
+    }
+    token = ApiClient(identity_url, {}).post_for_header("/v3/auth/tokens", body, "X-Subject-Token")
+    catalog = ApiClient(catalog_url, {"X-Auth-Token": token})
+    assert catalog.json("POST", "/v2/images", {"name": "x"})["owner"] == "alt"
+    own = {"X-Auth-Token": token, "X-Subject-Token": token}
+    ApiClient(identity_url, own).json("DELETE", "/v3/auth/tokens")
+    with pytest.raises(RequestRefused, match="401"):
+        catalog.json("GET", "/v2/images")
 
 
 def test_without_the_schema_the_remedy_is_named(config: Path, processes: ExitStack) -> None:

@@ -39,7 +39,7 @@ class Plain(Endpoint):
     def fail(self, context: RequestContext, text: str) -> None:
         raise ValueError(text)
 
-    @rpc
+    @rpc(once=True)
     def note(self, context: RequestContext, text: str) -> None:
         self.noted.put(text)
 

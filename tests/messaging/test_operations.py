@@ -19,6 +19,7 @@ from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.service.topics import TopicOperations
 from kilo_messaging.storage.memory import open_memory_store
 from kilo_messaging.storage.sql import tables
+from kilo_messaging.storage.sql.lanes import DUE_LANES, IN_LANE
 from kilo_messaging.storage.sql.order import ANY_DUE, DUE, READY
 from kilo_messaging.wiring import MessagingApi
 
@@ -61,6 +62,8 @@ def test_a_message_that_nobody_can_digest_ends_among_the_dead_letters(
         clock.advance(60)
     assert do.claims.create(context, "q") is None
     assert len(do.messages.page(context, "dead", client_id="other")) == 1
+    assert do.messages.redrive(context, "dead") == 1
+    assert do.claims.create(context, "q") is not None
 
 
 def test_the_sweeper_empties_what_expired(
@@ -118,8 +121,10 @@ def test_the_migrations_make_the_tables_that_the_store_uses(sql_api: MessagingAp
             sa.select(tables.messages.c.seq).where(tables.messages.c.expires_at <= 5).limit(9),
             "messages_expiry",
         ),
+        (IN_LANE, "messages_lane"),
+        (DUE_LANES, "lanes_due"),
     ],
-    ids=["ready", "due claims", "due delays", "any due", "claim", "expiry"],
+    ids=["ready", "due claims", "due delays", "any due", "claim", "expiry", "in lane", "lanes"],
 )
 def test_finding_messages_uses_the_index_made_for_it(
     sql_api: MessagingApi, query: sa.Select[Any], index: str

@@ -283,3 +283,44 @@ def test_a_slow_subscriber_is_dropped_and_delays_nobody(server: Server) -> None:
     assert ends(connection)
     slow.close()
     assert server.http.get(server.url("flood/stats")).json()["messages"]["total"] == 60
+
+
+def test_a_claim_that_waits_is_answered_by_a_post_and_holds_up_nobody(server: Server) -> None:
+    def claim(_number: int) -> int:
+        url = server.url("later/claims?wait=10&limit=1")
+        return requests.post(url, headers=HEADERS, timeout=20).status_code
+
+    with ThreadPoolExecutor(12) as consumers:
+        waiting = [consumers.submit(claim, number) for number in range(12)]
+        began = time.monotonic()
+        server.post("elsewhere", 1)
+        assert time.monotonic() - began < 2
+        server.post("later", *range(12))
+        assert [each.result() for each in waiting] == [201] * 12
+    assert time.monotonic() - began < 8
+
+
+def test_a_claim_over_websocket_waits_too(server: Server) -> None:
+    with server.connected() as connection, ThreadPoolExecutor(1) as poster:
+        body = {"queue_name": "later", "wait": 10}
+        request = {"action": "claim_create", "headers": HEADERS, "body": body}
+        connection.settimeout(15)
+        connection.send(json.dumps(request))
+        poster.submit(server.post, "later", 7)
+        answer = json.loads(connection.recv())
+    assert answer["headers"]["status"] == 201
+    assert answer["body"]["messages"][0]["body"] == 7
+
+
+def test_a_server_that_stops_answers_who_waits(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, ThreadPoolExecutor(1) as consumer:
+        server.post("elsewhere", 1)
+        url = server.url("later/claims?wait=20")
+        waiting = consumer.submit(requests.post, url, headers=HEADERS, timeout=30)
+        while not waiting.running():
+            time.sleep(0.01)
+        server.http.get(server.url("later/stats"))
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert waiting.result().status_code == 204
+        assert time.monotonic() - began < 5

@@ -78,6 +78,19 @@ def test_a_subscriber_that_fails_does_not_cost_the_others_theirs(wait_until: Wai
     hub.stop(5.0)
 
 
+def test_a_push_brings_what_the_poster_added(wait_until: WaitUntil) -> None:
+    hub = PushHub(MemoryTransport(), ADDRESS, "here")
+    frames: list[bytes] = []
+    hub.subscribe(KEY, "s", frames.append)
+    hub.start()
+    added = msgspec.structs.replace(message("1"), group="a", attributes=b'{"ce-type":"x"}')
+    hub.announce(KEY, [added])
+    wait_until(lambda: len(frames) == 1)
+    frame = msgspec.json.decode(frames[0])
+    assert (frame["group"], frame["attributes"]) == ("a", {"ce-type": "x"})
+    hub.stop(5.0)
+
+
 def test_announcing_never_waits_even_when_nobody_works_the_line() -> None:
     hub = PushHub(MemoryTransport(), ADDRESS, "not started")
     hub.subscribe(KEY, "s", lambda _frame: None)

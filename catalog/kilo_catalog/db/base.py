@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from kilo_catalog.domain.image import Image
 from kilo_catalog.domain.listing import ImagePage, ListQuery
+from kilo_catalog.domain.member import Member
 from kilo_catalog.errors import ImageChanged
 
 T = TypeVar("T")
@@ -76,7 +77,8 @@ class ImageRepository(Protocol):
 
     def update(self, image: Image) -> Image:
         """Keep a changed image in place of the version it was made from; the kept one, with its
-        new version, is returned. An image that was made DELETED is not found from then on.
+        new version, is returned. An image that was made DELETED is not found from then on, and
+        has no members.
 
         Raises:
             ImageChanged: the record has moved on since. The transaction must end.
@@ -97,6 +99,37 @@ class ImageRepository(Protocol):
 
     def usage(self, owner: str | None) -> Usage:
         """What the images of `owner` take."""
+        ...
+
+
+class MemberRepository(Protocol):
+    """The projects that images are shared with, inside one transaction.
+
+    Who adds a member has got the image in the same transaction, so that it is there and stays.
+    """
+
+    def add(self, member: Member) -> None:
+        """Keep a new member.
+
+        Raises:
+            MemberExists: the image has it already. The transaction must end.
+        """
+        ...
+
+    def find(self, image_id: str, project_id: str) -> Member | None:
+        """The member, or None."""
+        ...
+
+    def list(self, image_id: str) -> Sequence[Member]:
+        """The members of an image, oldest first; none if there is no such image."""
+        ...
+
+    def update(self, member: Member) -> None:
+        """Keep a changed member. One that is gone stays gone."""
+        ...
+
+    def remove(self, image_id: str, project_id: str) -> None:
+        """Forget a member. Twice is harmless."""
         ...
 
 
@@ -145,6 +178,9 @@ class Transaction(Protocol):
 
     @property
     def images(self) -> ImageRepository: ...
+
+    @property
+    def members(self) -> MemberRepository: ...
 
     @property
     def doomed(self) -> DoomedRepository: ...

@@ -18,7 +18,14 @@ from kilo_catalog.db.base import (
 )
 from kilo_catalog.domain.image import Image, ImageStatus
 from kilo_catalog.domain.listing import ImagePage, ListQuery, SortKey, in_reach, meets
-from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
+from kilo_catalog.domain.member import Member, MemberStatus
+from kilo_catalog.errors import (
+    ImageChanged,
+    ImageIdTaken,
+    ImageNotFound,
+    ListQueryInvalid,
+    MemberExists,
+)
 
 
 class MemoryUnitOfWork(UnitOfWork):
@@ -27,7 +34,7 @@ class MemoryUnitOfWork(UnitOfWork):
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._state = _State({}, {}, {}, 0)
+        self._state = _State({}, {}, {}, {}, 0)
 
     def _read(self, work: Work[T]) -> T:
         return work(self._state)
@@ -49,17 +56,20 @@ class _State:
     def __init__(
         self,
         images: dict[str, Image],
+        members: dict[tuple[str, str], Member],
         doomed: dict[tuple[str, str], Doomed],
         events: dict[int, tuple[Event, datetime | None]],
         last: int,
     ) -> None:
-        self.images = _Images(images)
+        self.members = _Members(members)
+        self.images = _Images(images, self.members)
         self.doomed = _Doomed(doomed)
         self.outbox = _Outbox(events, last)
 
     def copy(self) -> "_State":
         return _State(
             dict(self.images.rows),
+            dict(self.members.rows),
             dict(self.doomed.rows),
             dict(self.outbox.rows),
             self.outbox.last,
@@ -67,8 +77,9 @@ class _State:
 
 
 class _Images:
-    def __init__(self, rows: dict[str, Image]) -> None:
+    def __init__(self, rows: dict[str, Image], members: "_Members") -> None:
         self.rows = rows
+        self._members = members
 
     def add(self, image: Image) -> None:
         if image.id in self.rows:
@@ -88,10 +99,17 @@ class _Images:
                 "The image was changed by another request; try again", image_id=image.id
             )
         self.rows[image.id] = structs.replace(image, version=image.version + 1)
+        if image.status is ImageStatus.DELETED:
+            for member in self._members.list(image.id):
+                self._members.remove(image.id, member.project_id)
         return self.rows[image.id]
 
     def list_page(self, query: ListQuery) -> ImagePage:
-        found = [image for image in self.rows.values() if _is_listed(image, query)]
+        found = [
+            image
+            for image in self.rows.values()
+            if _is_listed(image, query, self._membership(image, query))
+        ]
         for key in reversed(query.sort):
             found.sort(key=_sort_value(key), reverse=key.descending)
         if query.marker is not None:
@@ -103,13 +121,17 @@ class _Images:
         if (
             marker is None
             or marker.status is ImageStatus.DELETED
-            or not in_reach(marker, query.reach)
+            or not in_reach(marker, query.reach, self._membership(marker, query))
         ):
             raise ListQueryInvalid("The marker is not the id of an image in this list")
         for position, image in enumerate(found):
             if _comes_after(image, marker, query.sort):
                 return position
         return len(found)
+
+    def _membership(self, image: Image, query: ListQuery) -> MemberStatus | None:
+        member = self._members.find(image.id, query.reach.owner or "")
+        return member.status if member else None
 
     def list_expired(self, now: datetime, limit: int) -> Sequence[Image]:
         expired = [
@@ -128,6 +150,34 @@ class _Images:
         ]
         saving = sum(image.status is ImageStatus.SAVING for image in own)
         return Usage(len(own), saving, sum(image.size or 0 for image in own))
+
+
+class _Members:
+    def __init__(self, rows: dict[tuple[str, str], Member]) -> None:
+        self.rows = rows
+
+    def add(self, member: Member) -> None:
+        if (member.image_id, member.project_id) in self.rows:
+            raise MemberExists(
+                f"Image {member.image_id} is shared with {member.project_id} already",
+                image_id=member.image_id,
+                member_id=member.project_id,
+            )
+        self.rows[member.image_id, member.project_id] = member
+
+    def find(self, image_id: str, project_id: str) -> Member | None:
+        return self.rows.get((image_id, project_id))
+
+    def list(self, image_id: str) -> Sequence[Member]:
+        found = [member for member in self.rows.values() if member.image_id == image_id]
+        return sorted(found, key=lambda member: (member.created_at, member.project_id))
+
+    def update(self, member: Member) -> None:
+        if (member.image_id, member.project_id) in self.rows:
+            self.rows[member.image_id, member.project_id] = member
+
+    def remove(self, image_id: str, project_id: str) -> None:
+        self.rows.pop((image_id, project_id), None)
 
 
 class _Doomed:
@@ -175,10 +225,10 @@ class _Outbox:
             self.rows.pop(number, None)
 
 
-def _is_listed(image: Image, query: ListQuery) -> bool:
+def _is_listed(image: Image, query: ListQuery, membership: MemberStatus | None) -> bool:
     return (
         image.status is not ImageStatus.DELETED
-        and in_reach(image, query.reach)
+        and in_reach(image, query.reach, membership)
         and all(meets(image, condition) for condition in query.conditions)
     )
 

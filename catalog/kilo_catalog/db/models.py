@@ -92,6 +92,22 @@ image_properties = sa.Table(
     mariadb_charset=_UTF8,
 )
 
+image_members = sa.Table(
+    "image_members",
+    metadata,
+    sa.Column("image_id", text(36), sa.ForeignKey("images.id"), primary_key=True),
+    sa.Column("project_id", text(255), primary_key=True),
+    sa.Column("status", text(16), nullable=False),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.Column("updated_at", Timestamp, nullable=False),
+    # The image's own creation, which never changes: a listing in its default order follows the
+    # index, however many images are shared with a project.
+    sa.Column("image_created_at", Timestamp, nullable=False),
+    sa.Index("ix_image_members_shared", "project_id", "status", "image_created_at", "image_id"),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
 doomed_blobs = sa.Table(
     "doomed_blobs",
     metadata,

@@ -8,10 +8,19 @@ import msgspec
 import sqlalchemy as sa
 
 from kilo_catalog.db.base import ClaimedEvent, Doomed, Event, T, UnitOfWork, Usage, Work
-from kilo_catalog.db.models import doomed_blobs, image_properties, image_tags, images, outbox
+from kilo_catalog.db.models import (
+    doomed_blobs,
+    image_members,
+    image_properties,
+    image_tags,
+    images,
+    outbox,
+)
 from kilo_catalog.db.sql_listing import page_statement
+from kilo_catalog.db.sql_members import SqlMembers
 from kilo_catalog.domain.image import Image, ImageStatus, Location, UploadClaim, Visibility
 from kilo_catalog.domain.listing import ImagePage, ListQuery, in_reach
+from kilo_catalog.domain.member import MemberStatus
 from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
 from kilo_common.db.database import Database
 
@@ -58,15 +67,19 @@ class SqlUnitOfWork(UnitOfWork):
 
 class _SqlTransaction:
     def __init__(self, connection: sa.Connection, select_one: sa.Select[Any]) -> None:
-        self.images = _Images(connection, select_one)
+        self.members = SqlMembers(connection)
+        self.images = _Images(connection, select_one, self.members)
         self.doomed = _Doomed(connection)
         self.outbox = _Outbox(connection)
 
 
 class _Images:
-    def __init__(self, connection: sa.Connection, select_one: sa.Select[Any]) -> None:
+    def __init__(
+        self, connection: sa.Connection, select_one: sa.Select[Any], members: SqlMembers
+    ) -> None:
         self._connection = connection
         self._select_one = select_one
+        self._members = members
 
     def add(self, image: Image) -> None:
         try:
@@ -94,6 +107,10 @@ class _Images:
             self._connection.execute(sa.delete(table).where(table.c.image_id == image.id))
         if image.status is not ImageStatus.DELETED:
             self._index(image.id, image.tags, image.properties)
+        else:
+            self._connection.execute(
+                sa.delete(image_members).where(image_members.c.image_id == image.id)
+            )
         return kept
 
     def _index(self, image_id: str, tags: Sequence[str], properties: Mapping[str, str]) -> None:
@@ -123,9 +140,15 @@ class _Images:
             marker = self.get(query.marker or "")
         except ImageNotFound:
             marker = None
-        if marker is None or not in_reach(marker, query.reach):
+        if marker is None or not in_reach(marker, query.reach, self._membership(marker, query)):
             raise ListQueryInvalid("The marker is not the id of an image in this list")
         return marker
+
+    def _membership(self, image: Image, query: ListQuery) -> MemberStatus | None:
+        if not query.reach.memberships or query.reach.owner is None:
+            return None
+        member = self._members.find(image.id, query.reach.owner)
+        return member.status if member else None
 
     def list_expired(self, now: datetime, limit: int) -> Sequence[Image]:
         statement = (

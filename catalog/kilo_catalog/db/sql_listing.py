@@ -1,21 +1,31 @@
 """A listing as one SQL statement, with keyset pagination.
 
-What the caller reaches are branches: its own images, and what others show. Each branch follows an
-index of its own and stops after a page; the outer query merges them. Thus a page costs the same
-however many images there are. A statement is built once per shape; values come as parameters.
+What the caller reaches are branches: its own images, what others show to all, and what they share
+with it. Each branch follows an index of its own and stops after a page; the outer query merges
+them. Thus a page costs the same however many images there are. A statement is built once per
+shape; values come as parameters.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
 
-from kilo_catalog.db.models import image_properties, image_tags, images
+from kilo_catalog.db.models import image_members, image_properties, image_tags, images
 from kilo_catalog.domain.image import Image, ImageStatus, Visibility
 from kilo_catalog.domain.listing import ListQuery, SortKey, Test
+from kilo_catalog.domain.member import MemberStatus
 
 Clause = sa.ColumnElement[bool]
+Columns = Mapping[str, sa.ColumnElement[Any]]
+_OWN: Columns = {}
+_MEMBERS: Columns = {
+    "created_at": image_members.c.image_created_at,
+    "id": image_members.c.image_id,
+}
+"""What the members' index repeats of their images: sorting by it costs no look at the images."""
 _NEVER_NULL = frozenset({"id", "status", "created_at", "updated_at"})
 
 
@@ -25,6 +35,7 @@ class _Shape(Struct, frozen=True):
     has_owner: bool
     visibilities: frozenset[Visibility]
     only: Visibility | None
+    memberships: frozenset[MemberStatus]
     tests: tuple[tuple[str, Test], ...]
     sort: tuple[SortKey, ...]
     has_marker: bool
@@ -41,6 +52,7 @@ def page_statement(
         query.reach.owner is not None,
         query.reach.visibilities,
         query.reach.only,
+        query.reach.memberships,
         # A property's name is a parameter: the statement is the same for all.
         tuple(
             ("" if each.test is Test.PROPERTY else each.attribute, each.test)
@@ -77,13 +89,16 @@ def _statement(shape: _Shape) -> sa.Select[tuple[Any, ...]]:
     common += [_condition(f"c{number}", *test) for number, test in enumerate(shape.tests)]
     if shape.only is not None:
         common.append(images.c.visibility == shape.only.value)
-    if shape.has_marker:
-        common += _after(shape.sort)
-    order = [_order(key) for key in shape.sort]
+    after = _after(shape.sort, _OWN) if shape.has_marker else []
+    order = [_order(key, _OWN) for key in shape.sort]
     page = sa.bindparam("page", type_=sa.Integer)
     branches = [
-        sa.select(images.c.id).where(reach, *common).order_by(*order).limit(page)
+        sa.select(images.c.id).where(reach, *common, *after).order_by(*order).limit(page)
         for reach in _branches(shape)
+    ]
+    branches += [
+        _shared(shape, status).where(*common).limit(page)
+        for status in sorted(shape.memberships, key=lambda each: each.value)
     ]
     if len(branches) == 1:
         chosen: Any = branches[0].subquery()
@@ -106,6 +121,23 @@ def _branches(shape: _Shape) -> list[Clause]:
     return found or [sa.false()]
 
 
+def _shared(shape: _Shape, status: MemberStatus) -> sa.Select[tuple[Any, ...]]:
+    """The images of others that the caller is a member of, in the order of the members' index."""
+    owner: Any = sa.bindparam("owner")
+    return (
+        sa.select(images.c.id)
+        .select_from(image_members.join(images, images.c.id == image_members.c.image_id))
+        .where(
+            image_members.c.project_id == owner,
+            image_members.c.status == status.value,
+            images.c.visibility == Visibility.SHARED.value,
+            sa.or_(images.c.owner != owner, images.c.owner.is_(None)),
+            *(_after(shape.sort, _MEMBERS) if shape.has_marker else ()),
+        )
+        .order_by(*(_order(key, _MEMBERS) for key in shape.sort))
+    )
+
+
 def _condition(name: str, attribute: str, test: Test) -> Clause:
     operand: Any = sa.bindparam(name, expanding=test is Test.IN)
     if test is Test.TAGGED:
@@ -126,19 +158,20 @@ def _condition(name: str, attribute: str, test: Test) -> Clause:
     return bound
 
 
-def _sortable(key: SortKey) -> sa.ColumnElement[Any]:
+def _sortable(key: SortKey, columns: Columns) -> sa.ColumnElement[Any]:
     """The column, or what stands for its nulls: databases disagree on where nulls go."""
-    column: sa.ColumnElement[Any] = images.c[key.attribute]
+    column = columns.get(key.attribute, images.c[key.attribute])
     if key.attribute in _NEVER_NULL:
         return column
     return sa.func.coalesce(column, sa.literal_column("-1" if key.attribute == "size" else "''"))
 
 
-def _order(key: SortKey) -> sa.ColumnElement[Any]:
-    return _sortable(key).desc() if key.descending else _sortable(key).asc()
+def _order(key: SortKey, columns: Columns) -> sa.ColumnElement[Any]:
+    column = _sortable(key, columns)
+    return column.desc() if key.descending else column.asc()
 
 
-def _after(sort: tuple[SortKey, ...]) -> list[Clause]:
+def _after(sort: tuple[SortKey, ...], columns: Columns) -> list[Clause]:
     """What comes after the marker: later by the first key, or equal in it and later by the next…
 
     The plain bound on the first key is implied; it lets the database start inside its index.
@@ -146,12 +179,12 @@ def _after(sort: tuple[SortKey, ...]) -> list[Clause]:
     later: list[Clause] = []
     equal: list[Clause] = []
     for number, key in enumerate(sort):
-        column = _sortable(key)
+        column = _sortable(key, columns)
         value: Any = sa.bindparam(f"m{number}")
         beyond: Clause = column < value if key.descending else column > value
         later.append(sa.and_(*equal, beyond))
         equal.append(column == value)
-    first = _sortable(sort[0])
+    first = _sortable(sort[0], columns)
     start: Any = sa.bindparam("m0")
     bound: Clause = first <= start if sort[0].descending else first >= start
     return [bound, sa.or_(*later)]

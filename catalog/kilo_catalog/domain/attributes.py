@@ -54,7 +54,7 @@ def parse_new(body: object, limits: Limits) -> NewImage:
             values[name] = checked
         else:
             properties[name] = checked
-    check_count(len(properties), limits.properties, "properties")
+    check_properties(properties, limits)
     return NewImage(values, properties)
 
 
@@ -109,8 +109,19 @@ def check_tags(name: str, value: object, limits: Limits) -> tuple[str, ...]:
     return tags
 
 
+def check_properties(properties: Mapping[str, str], limits: Limits) -> None:
+    """Refuse too many properties, or too long ones.
+
+    Raises:
+        LimitExceeded: there are more, or they are longer together.
+    """
+    check_count(len(properties), limits.properties, "properties")
+    length = sum(len(name) + len(value) for name, value in properties.items())
+    check_count(length, limits.properties_length, "characters in all properties")
+
+
 def check_count(count: int, limit: int, what: str) -> None:
-    """Refuse too many properties or tags.
+    """Refuse too many properties, tags or members.
 
     Raises:
         LimitExceeded: there are more than `limit`.

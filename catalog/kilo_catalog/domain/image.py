@@ -1,12 +1,12 @@
 """An image: its fields, its states, and the one table of how a state may follow another."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
 
 from msgspec import Struct, structs
 
-from kilo_catalog.errors import StatusConflict
+from kilo_catalog.errors import StatusConflict, VersionMismatch
 
 DISK_FORMATS = frozenset(
     {"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop", "gpt"}
@@ -135,6 +135,18 @@ def move(image: Image, status: ImageStatus) -> Image:
     return structs.replace(image, status=status)
 
 
+def check_version(image: Image, expected: Collection[int] | None) -> None:
+    """Return if the image is one of the versions expected; None expects any.
+
+    Raises:
+        VersionMismatch: it is not.
+    """
+    if expected is not None and image.version not in expected:
+        raise VersionMismatch(
+            "The image has changed since; read it again, then decide", image_id=image.id
+        )
+
+
 def claim(image: Image, upload: UploadClaim) -> Image:
     """`image` being filled by `upload`. Raises as `move`."""
     return structs.replace(move(image, ImageStatus.SAVING), upload=upload)
@@ -171,7 +183,7 @@ def bury(image: Image, now: datetime) -> Image:
 
 
 def is_visible(image: Image, project_id: str | None, *, is_admin: bool) -> bool:
-    """Whether a project may know of an image at all."""
+    """Whether a project may know of an image, whoever it is shared with."""
     return (
         is_admin
         or (project_id is not None and image.owner == project_id)

@@ -18,7 +18,14 @@ class Limits(Section, frozen=True):
         Meta(description="The most characters of a name, a property's name, a tag.", ge=1, le=255),
     ] = 255
     properties: Annotated[int, Meta(description="The most properties of one image.", ge=0)] = 128
+    properties_length: Annotated[
+        int,
+        Meta(description="The most characters of all properties of one image together.", ge=0),
+    ] = 1 << 20
     tags: Annotated[int, Meta(description="The most tags of one image.", ge=0)] = 128
+    members: Annotated[
+        int, Meta(description="The most projects one image is shared with.", ge=0)
+    ] = 128
     page_default: Annotated[
         int, Meta(description="Images on a page when the request names no limit.", ge=1, le=1000)
     ] = 25

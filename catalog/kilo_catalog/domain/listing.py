@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from kilo_catalog.domain.image import Image, Visibility
+from kilo_catalog.domain.member import MemberStatus
 
 SORT_KEYS = (
     "name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at",
@@ -48,6 +49,8 @@ class Reach(Struct, frozen=True):
     """Images of others are in reach with these visibilities."""
     only: Visibility | None = None
     """Nothing but this visibility was asked for."""
+    memberships: frozenset[MemberStatus] = frozenset()
+    """Shared images of others are in reach where `owner` is a member with such a status."""
 
 
 class SortKey(Struct, frozen=True):
@@ -76,19 +79,29 @@ class ImagePage(Struct, frozen=True):
     has_more: bool
 
 
-def in_reach(image: Image, reach: Reach) -> bool:
-    """Whether the caller may see the image in this list."""
+def in_reach(image: Image, reach: Reach, membership: MemberStatus | None) -> bool:
+    """Whether the caller, perhaps a member of the image, may see it in this list."""
     if reach.only is not None and image.visibility is not reach.only:
         return False
-    return image.visibility in reach.visibilities or (
-        reach.owner is not None and image.owner == reach.owner
+    return (
+        image.visibility in reach.visibilities
+        or (reach.owner is not None and image.owner == reach.owner)
+        or (image.visibility is Visibility.SHARED and membership in reach.memberships)
     )
 
 
-def reach_of(project_id: str | None, *, is_admin: bool, visibility: str | None) -> Reach:
-    """What the caller reaches when asking for `visibility`: a value, `all`, or None.
+def reach_of(
+    project_id: str | None,
+    *,
+    is_admin: bool,
+    visibility: str | None = None,
+    member_status: str | None = None,
+) -> Reach:
+    """What the caller reaches when asking for `visibility` and `member_status`: a value, `all`,
+    or None.
 
-    Community images of others are listed only to those who ask for them.
+    Community images of others are listed only to those who ask for them; images shared with the
+    caller when it has accepted them, unless it asks for others.
     """
     only = Visibility(visibility) if visibility not in (None, "all") else None
     if is_admin:
@@ -97,7 +110,11 @@ def reach_of(project_id: str | None, *, is_admin: bool, visibility: str | None) 
         seen = (Visibility.PUBLIC, Visibility.COMMUNITY)
     asked = visibility in ("all", "community")
     seen = frozenset(each for each in seen if asked or each is not Visibility.COMMUNITY)
-    return Reach(project_id, seen, only)
+    memberships: Iterable[MemberStatus] = ()
+    if project_id is not None and not is_admin and only in (None, Visibility.SHARED):
+        asked_for = member_status or MemberStatus.ACCEPTED.value
+        memberships = (each for each in MemberStatus if asked_for in ("all", each.value))
+    return Reach(project_id, seen, only, frozenset(memberships))
 
 
 def meets(image: Image, condition: Condition) -> bool:

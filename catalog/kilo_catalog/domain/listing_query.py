@@ -15,6 +15,7 @@ from kilo_catalog.domain.listing import (
     Test,
     reach_of,
 )
+from kilo_catalog.domain.member import MemberStatus
 from kilo_catalog.errors import ListQueryInvalid
 
 Pairs = Sequence[tuple[str, str]]
@@ -26,7 +27,7 @@ _TEXTS = frozenset({"owner", "checksum", "os_hash_algo", "os_hash_value"})
 _NUMBERS = frozenset({"size", "virtual_size", "min_disk", "min_ram"})
 _TIMES = frozenset({"created_at", "updated_at"})
 _BOOLEANS = frozenset({"protected", "os_hidden"})
-_MEMBER_STATUSES = ("pending", "accepted", "rejected", "all")
+_MEMBER_STATUSES = (*(each.value for each in MemberStatus), "all")
 _VISIBILITIES = (*(each.value for each in Visibility), "all")
 _LIST_ITEM = re.compile(r'\s*(?:"([^"]*)"|([^",]*))\s*(?:,|$)')
 _GREATEST = 2**63 - 1
@@ -56,7 +57,12 @@ def parse_query(
     if "os_hidden" not in given:
         conditions.append(Condition("os_hidden", Test.IN, (False,)))
     return ListQuery(
-        reach_of(project_id, is_admin=is_admin, visibility=visibility),
+        reach_of(
+            project_id,
+            is_admin=is_admin,
+            visibility=visibility,
+            member_status=given.get("member_status"),
+        ),
         tuple(conditions),
         _sort(pairs),
         _limit(given.get("limit"), limits),

@@ -1,19 +1,24 @@
-"""JSON-patch of images, in both media types, as pure functions: parse, then apply.
+"""JSON-patch of images, in the API's own media types, as pure functions: parse, then apply.
 
 v2.1 is RFC 6902 cut down to add, replace and remove on one level; v2.0 is an early draft of it,
 in which `add` must not meet an existing attribute and a short form exists:
-`{"replace": "/name", "value": "x"}`.
+`{"replace": "/name", "value": "x"}`. All of RFC 6902 is in `json_patch.py`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from msgspec import Struct, structs
 
-from kilo_catalog.domain.attributes import SETTABLE, check_count, check_settable, check_value
+from kilo_catalog.domain.attributes import (
+    SETTABLE,
+    check_properties,
+    check_settable,
+    check_value,
+)
 from kilo_catalog.domain.image import Image, ImageStatus
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.errors import AttributeForbidden, PatchInvalid, PropertyConflict, StatusForbids
@@ -44,8 +49,12 @@ class Change(Struct, frozen=True):
     """Whether adding what exists is an error (v2.0)."""
 
 
-def parse(body: object, media_type: str) -> tuple[Change, ...]:
-    """The changes of a PATCH document.
+Document = Callable[[Image], Sequence[Change]]
+"""What a PATCH document means for an image as it is at that moment."""
+
+
+def parse(body: object, media_type: str) -> Document:
+    """The changes of a PATCH document, the same for each image.
 
     Raises:
         PatchInvalid: it is not a list of operations that we know.
@@ -53,7 +62,8 @@ def parse(body: object, media_type: str) -> tuple[Change, ...]:
     if not isinstance(body, list):
         raise PatchInvalid("The body of a PATCH must be a list of operations")
     strict = media_type == MEDIA_TYPE_V20
-    return tuple(_parse_one(each, strict) for each in body)
+    changes = tuple(_parse_one(each, strict) for each in body)
+    return lambda _image: changes
 
 
 def _parse_one(item: object, strict: bool) -> Change:
@@ -106,7 +116,7 @@ def apply(image: Image, changes: Sequence[Change], limits: Limits, now: datetime
             values[change.name] = _own_value(change, limits)
         else:
             _change_property(properties, change, limits)
-    check_count(len(properties), limits.properties, "properties")
+    check_properties(properties, limits)
     if not changes:
         return image
     return structs.replace(image, **values, properties=properties, updated_at=now)

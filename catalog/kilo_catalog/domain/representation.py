@@ -1,8 +1,9 @@
-"""An image as the API shows it: in answers, in lists, and as the payload of events."""
+"""Images and their members as the API shows them: in answers, lists and the payload of events."""
 
 from typing import Any
 
 from kilo_catalog.domain.image import Image
+from kilo_catalog.domain.member import Member
 from kilo_common.clock import iso8601
 
 
@@ -37,3 +38,15 @@ def represent(image: Image) -> dict[str, Any]:
     if image.locations:
         shown["stores"] = ",".join(dict.fromkeys(each.store for each in image.locations))
     return shown
+
+
+def represent_member(member: Member) -> dict[str, Any]:
+    """The membership as JSON values."""
+    return {
+        "image_id": member.image_id,
+        "member_id": member.project_id,
+        "status": member.status.value,
+        "created_at": iso8601(member.created_at),
+        "updated_at": iso8601(member.updated_at),
+        "schema": "/v2/schemas/member",
+    }

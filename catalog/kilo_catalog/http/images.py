@@ -1,16 +1,21 @@
 """Images: list, create, show, change, delete."""
 
+from collections.abc import Collection, Mapping
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from kilo_catalog.domain import patch
+from kilo_catalog.domain import json_patch, patch
+from kilo_catalog.domain.image import Image
+from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.listing import ImagePage
 from kilo_catalog.domain.listing_query import Pairs
 from kilo_catalog.domain.representation import represent
 from kilo_catalog.errors import MediaTypeUnsupported
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import context, empty_response, json_body, json_response
+
+_PATCH_TYPES = (*patch.MEDIA_TYPES, json_patch.MEDIA_TYPE)
 
 
 def blueprint(services: ApiServices) -> Blueprint:
@@ -32,33 +37,55 @@ def blueprint(services: ApiServices) -> Blueprint:
             "Location": f"{base}/v2/images/{image.id}",
             "OpenStack-image-store-ids": stores,
         }
-        return json_response(represent(image), 201, headers)
+        return _answer(image, 201, headers)
 
     @routes.get("/v2/images/<image_id>")
     def show(image_id: str) -> Response:
-        return json_response(represent(images.get(context(), image_id)))
+        image = images.get(context(), image_id)
+        if request.if_none_match.contains_weak(str(image.version)):
+            return Response(status=304, headers=_etag(image))
+        return _answer(image)
 
     @routes.patch("/v2/images/<image_id>")
     def change(image_id: str) -> Response:
-        media_type = _patch_type()
-        changes = patch.parse(json_body(services.limits.body_size), media_type)
-        return json_response(represent(images.update(context(), image_id, changes)))
+        document = _patch_document(services.limits)
+        return _answer(images.update(context(), image_id, document, _expected()))
 
     @routes.delete("/v2/images/<image_id>")
     def delete(image_id: str) -> Response:
-        images.delete(context(), image_id)
+        images.delete(context(), image_id, _expected())
         return empty_response()
 
     return routes
 
 
-def _patch_type() -> str:
-    if request.mimetype not in patch.MEDIA_TYPES:
+def _patch_document(limits: Limits) -> patch.Document:
+    media_type = request.mimetype
+    if media_type not in _PATCH_TYPES:
+        types = ", ".join(_PATCH_TYPES)
         raise MediaTypeUnsupported(
-            f"A PATCH must be of one of the types {', '.join(patch.MEDIA_TYPES)}",
-            headers={"Accept-Patch": ", ".join(patch.MEDIA_TYPES)},
+            f"A PATCH must be of one of the types {types}", headers={"Accept-Patch": types}
         )
-    return request.mimetype
+    body = json_body(limits.body_size)
+    if media_type == json_patch.MEDIA_TYPE:
+        return json_patch.parse(body, limits)
+    return patch.parse(body, media_type)
+
+
+def _answer(image: Image, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return json_response(represent(image), status, {**_etag(image), **(headers or {})})
+
+
+def _etag(image: Image) -> dict[str, str]:
+    return {"ETag": f'"{image.version}"'}
+
+
+def _expected() -> Collection[int] | None:
+    """The versions that If-Match names; None if any will do."""
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return None
+    tags = request.if_match.as_set(include_weak=False)
+    return {int(tag) for tag in tags if tag.isascii() and tag.isdigit() and len(tag) < 19}
 
 
 def _page(page: ImagePage, pairs: Pairs) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 from flask import Blueprint, Response
 
+from kilo_catalog.domain.quotas import UNLIMITED
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import context, json_response
 
 _MIB = 1 << 20
-_UNLIMITED = -1
 
 
 def blueprint(services: ApiServices) -> Blueprint:
@@ -30,13 +30,15 @@ def blueprint(services: ApiServices) -> Blueprint:
     @routes.get("/v2/info/usage")
     def usage() -> Response:
         used = services.images.usage(context())
+        quotas = services.quotas.of(context().project_id)
+        size = quotas.size if quotas.size == UNLIMITED else quotas.size // _MIB
         figures = {
-            "image_size_total": used.size // _MIB,
-            "image_count_total": used.images,
-            "image_stage_total": 0,
-            "image_count_uploading": used.uploading,
+            "image_size_total": (size, used.size // _MIB),
+            "image_count_total": (quotas.images, used.images),
+            "image_stage_total": (UNLIMITED, 0),
+            "image_count_uploading": (quotas.uploads, used.uploading),
         }
-        shown = {name: {"limit": _UNLIMITED, "usage": each} for name, each in figures.items()}
+        shown = {name: {"limit": limit, "usage": taken} for name, (limit, taken) in figures.items()}
         return json_response({"usage": shown})
 
     return routes

@@ -12,6 +12,7 @@ from kilo_catalog.domain.image import (
     Visibility,
 )
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.member import PROJECT_LENGTH, MemberStatus
 from kilo_catalog.errors import SchemaNotFound
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import json_response
@@ -24,7 +25,13 @@ def blueprint(services: ApiServices) -> Blueprint:
     """The routes of `/v2/schemas`."""
     routes = Blueprint("schemas", __name__)
     image = image_schema(services.limits)
-    schemas = {"image": image, "images": images_schema(image)}
+    member = member_schema()
+    schemas = {
+        "image": image,
+        "images": images_schema(image),
+        "member": member,
+        "members": members_schema(member),
+    }
 
     @routes.get("/v2/schemas/<name>")
     def show(name: str) -> Response:
@@ -67,6 +74,36 @@ def images_schema(image: Schema) -> Schema:
             {"rel": "next", "href": "{next}"},
             {"rel": "describedby", "href": "{schema}"},
         ],
+    }
+
+
+def member_schema() -> Schema:
+    """One member of an image."""
+    statuses = [each.value for each in MemberStatus]
+    return {
+        "name": "member",
+        "properties": {
+            "member_id": _of(
+                "string", "An identifier for the image member", maxLength=PROJECT_LENGTH
+            ),
+            "image_id": _of("string", "An identifier for the image", pattern=_UUID),
+            "created_at": _of("string", "Date and time of image member creation"),
+            "updated_at": _of("string", "Date and time of last modification of image member"),
+            "status": _of("string", "The status of this image member", enum=statuses),
+            "schema": _of("string", "An image member schema url", readOnly=True),
+        },
+    }
+
+
+def members_schema(member: Schema) -> Schema:
+    """The members of an image."""
+    return {
+        "name": "members",
+        "properties": {
+            "members": {"type": "array", "items": member},
+            "schema": {"type": "string"},
+        },
+        "links": [{"rel": "describedby", "href": "{schema}"}],
     }
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
+from kilo_catalog.service.members import Members
+from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.service.tags import Tags
 from kilo_common.policy import Policy
 
@@ -24,7 +26,9 @@ class ApiServices:
 
     images: Images
     image_data: ImageData
+    members: Members
     tags: Tags
+    quotas: ProjectQuotas
     policy: Policy
     stores: Mapping[str, StoreInfo]
     default_store: str

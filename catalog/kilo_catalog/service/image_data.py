@@ -14,6 +14,7 @@ from kilo_catalog.errors import (
     FormatsMissing,
     ImageDeactivated,
     ImageNotFound,
+    ImageTooLarge,
     StoreUnknown,
     UploadMismatch,
 )
@@ -22,6 +23,7 @@ from kilo_catalog.service.access import Access, target
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.ingest import ingest
+from kilo_catalog.service.quotas import ProjectQuotas, Room
 from kilo_catalog.service.upload_claims import Upload, UploadClaims
 from kilo_catalog.stores.base import BlobReader, BlobStore, BlobWriter
 from kilo_common.clock import Clock
@@ -57,6 +59,7 @@ class ImageData:
     clock: Clock
     new_id: IdSource
     limits: Limits
+    quotas: ProjectQuotas
 
     def upload(
         self, context: RequestContext, image_id: str, blocks: Iterable[bytes], declared: Declared
@@ -69,17 +72,18 @@ class ImageData:
             ImageNotFound, PolicyForbids: see `Access.find`.
             StoreUnknown, FormatsMissing, StatusConflict: nothing was read.
             UploadMismatch, FormatRefused, ImageTooLarge: the data is refused.
+            QuotaExceeded: the project has no room for it.
             BodyTruncated: the client went away.
             UploadLost: the image went on without this upload.
             StoreFull, StoreUnavailable: the data could not be kept.
         """
-        upload = self._begin(context, image_id, declared)
+        upload, room = self._begin(context, image_id, declared)
         self.claims.hold(upload)
         writer: BlobWriter | None = None
         try:
             store = self.stores[upload.claim.store]
             writer = self.executor.submit(store.create, upload.claim.id).result()
-            facts = self._take_in(upload, writer, blocks, declared)
+            facts = self._take_in(upload, room, writer, blocks, declared)
             return self._finish(context, upload, facts)
         except BaseException:  # GreenletExit as well: whatever ends an upload must undo it
             self._undo(upload, writer)
@@ -129,11 +133,13 @@ class ImageData:
         """The next bytes of a reader, off the caller's thread."""
         return self.executor.submit(reader.read, size).result()
 
-    def _begin(self, context: RequestContext, image_id: str, declared: Declared) -> Upload:
+    def _begin(
+        self, context: RequestContext, image_id: str, declared: Declared
+    ) -> tuple[Upload, Room]:
         store = declared.store or self.default_store
         made = self.claims.new_claim(self.new_id(), store)
 
-        def work(transaction: Transaction) -> Upload:
+        def work(transaction: Transaction) -> tuple[Upload, Room]:
             image = self.access.find(transaction, context, image_id, "upload_image")
             if store not in self.stores:
                 raise StoreUnknown(
@@ -145,23 +151,35 @@ class ImageData:
                     "Properties disk_format, container_format must be set prior to saving data.",
                     image_id=image_id,
                 )
-            return self.claims.take(transaction, image, made)
+            room = self.quotas.check_new_upload(transaction, image.owner)
+            room.check(1 if declared.size is None else declared.size)
+            return self.claims.take(transaction, image, made), room
 
         return self.unit_of_work.write(work)
 
     def _take_in(
-        self, upload: Upload, writer: BlobWriter, blocks: Iterable[bytes], declared: Declared
+        self,
+        upload: Upload,
+        room: Room,
+        writer: BlobWriter,
+        blocks: Iterable[bytes],
+        declared: Declared,
     ) -> DataFacts:
         image = upload.image
         assert image.disk_format is not None, "checked by _begin"
         assert image.container_format is not None, "checked by _begin"
+
+        def check(size: int) -> None:
+            self.claims.check(upload)
+            self._check_size(size)
+            room.check(size)
+
         facts = ingest(
             blocks,
             writer,
             open_inspector(image.disk_format, image.container_format),
             self.executor,
-            size_limit=self.limits.image_size,
-            check=lambda: self.claims.check(upload),
+            check=check,
         )
         _compare(declared, facts)
         self.executor.submit(writer.commit).result()
@@ -172,12 +190,20 @@ class ImageData:
 
         def work(transaction: Transaction) -> Image:
             image = self.claims.claimed(transaction, upload)
+            self.quotas.room(transaction, image.owner).check(facts.size)
             kept = transaction.images.update(fill(image, facts, now))
             self.events.record(transaction, context, "image.upload", kept)
             self.events.record(transaction, context, "image.activate", kept)
             return kept
 
         return self.unit_of_work.write(work)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.image_size:
+            raise ImageTooLarge(
+                f"An image may have at most {self.limits.image_size} bytes",
+                limit=self.limits.image_size,
+            )
 
     def _undo(self, upload: Upload, writer: BlobWriter | None) -> None:
         """Give the image back and remove what was written. Whatever fails here the reaper does."""

@@ -1,12 +1,12 @@
 """The operations on image records."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.db.base import Doomed, Transaction, UnitOfWork, Usage
 from kilo_catalog.domain import patch
 from kilo_catalog.domain.attributes import parse_new
-from kilo_catalog.domain.image import Image, ImageStatus, Visibility, bury, move
+from kilo_catalog.domain.image import Image, ImageStatus, Visibility, bury, check_version, move
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.listing import ImagePage
 from kilo_catalog.domain.listing_query import Pairs, parse_query
@@ -14,6 +14,7 @@ from kilo_catalog.errors import AttributeForbidden, ImageProtected, StatusForbid
 from kilo_catalog.service.access import Access, target
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
+from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
 from kilo_common.ids import IdSource
@@ -30,6 +31,7 @@ class Images:
     clock: Clock
     new_id: IdSource
     limits: Limits
+    quotas: ProjectQuotas
 
     def create(self, context: RequestContext, body: object) -> Image:
         """Make a record without data out of the attributes in `body`.
@@ -38,6 +40,7 @@ class Images:
             ImageInvalid, AttributeForbidden, LimitExceeded: see `parse_new`.
             PolicyForbids: the caller may not make such an image.
             ImageIdTaken: the id it asks for is in use or was.
+            QuotaExceeded: the project has as many images as it may have.
         """
         new = parse_new(body, self.limits)
         now = self.clock.now()
@@ -49,6 +52,7 @@ class Images:
         self._check_visibility(context, image)
 
         def work(transaction: Transaction) -> None:
+            self.quotas.check_new_image(transaction, image.owner)
             transaction.images.add(image)
             self.events.record(transaction, context, "image.create", image)
 
@@ -81,12 +85,18 @@ class Images:
         return self.unit_of_work.read(lambda tx: tx.images.usage(context.project_id))
 
     def update(
-        self, context: RequestContext, image_id: str, changes: Sequence[patch.Change]
+        self,
+        context: RequestContext,
+        image_id: str,
+        document: patch.Document,
+        expected: Collection[int] | None = None,
     ) -> Image:
-        """Make all changes or none.
+        """Make all changes that the document means, or none.
 
         Raises:
             ImageNotFound, PolicyForbids: see `Access.find`.
+            VersionMismatch: the image is not of an expected version.
+            PatchTestFailed: the document supposes another image.
             AttributeForbidden, StatusForbids, PropertyConflict, ImageInvalid, LimitExceeded:
                 see `patch.apply`.
         """
@@ -94,7 +104,8 @@ class Images:
 
         def work(transaction: Transaction) -> Image:
             image = self.access.find(transaction, context, image_id, "modify_image")
-            changed = patch.apply(image, changes, self.limits, now)
+            check_version(image, expected)
+            changed = patch.apply(image, document(image), self.limits, now)
             if changed is image:
                 return image
             if changed.owner != image.owner:
@@ -107,17 +118,21 @@ class Images:
 
         return self.unit_of_work.write(work)
 
-    def delete(self, context: RequestContext, image_id: str) -> None:
+    def delete(
+        self, context: RequestContext, image_id: str, expected: Collection[int] | None = None
+    ) -> None:
         """Delete the record, then its data. An upload that is under way ends without effect.
 
         Raises:
             ImageNotFound, PolicyForbids: see `Access.find`.
+            VersionMismatch: the image is not of an expected version.
             ImageProtected: it is protected.
         """
         now = self.clock.now()
 
         def work(transaction: Transaction) -> Sequence[Doomed]:
             image = self.access.find(transaction, context, image_id, "delete_image")
+            check_version(image, expected)
             if image.protected:
                 raise ImageProtected(
                     f"Image {image_id} is protected and cannot be deleted.", image_id=image_id

@@ -10,7 +10,6 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from kilo_catalog.domain.image import DataFacts
-from kilo_catalog.errors import ImageTooLarge
 from kilo_catalog.imaging.inspector import Inspector
 from kilo_catalog.stores.base import BlobWriter
 
@@ -23,16 +22,15 @@ def ingest(
     inspector: Inspector,
     executor: Executor,
     *,
-    size_limit: int,
-    check: Callable[[], None],
+    check: Callable[[int], None],
 ) -> DataFacts:
     """Write all blocks and say what they were. The writer is neither committed nor cancelled.
 
-    `check` is called with each block and raises when the upload is not wanted any more. No task
-    is left at work when this ends, however it ends.
+    `check` is called before each block is kept, with the bytes so far, and raises when these are
+    too many or the upload is not wanted any more. No task is left at work when this ends, however
+    it ends.
 
     Raises:
-        ImageTooLarge: there are more bytes than `size_limit`.
         FormatRefused: see `Inspector.feed`.
         BodyTruncated, StoreFull, StoreUnavailable: from the stream and the store.
     """
@@ -43,12 +41,8 @@ def ingest(
     size = 0
     try:
         for block in blocks:
-            check()
             size += len(block)
-            if size > size_limit:
-                raise ImageTooLarge(
-                    f"An image may have at most {size_limit} bytes", limit=size_limit
-                )
+            check(size)
             inspector.feed(block)
             _finish(tasks)
             steps = (md5.update, digest.update, writer.write)

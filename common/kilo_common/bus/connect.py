@@ -23,6 +23,9 @@ TRANSPORTS = DriverTable(
         "sqlalchemy+sqlite": _EXPERIMENTAL,
         "sqlalchemy+postgresql": _EXPERIMENTAL,
         "rabbit": _KOMBU,
+        "zmq": Driver(
+            "kilo_common.bus.zmq_transport.transport:ZmqTransport", needs="kilostack[zmq]"
+        ),
     },
     group="kilostack.bus",
 )

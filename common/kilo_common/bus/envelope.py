@@ -6,7 +6,6 @@ An envelope is JSON with two keys; the message inside is JSON again, as a string
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,8 +19,8 @@ Message = dict[str, Any]
 
 def wrap(message: Mapping[str, Any]) -> bytes:
     """The bytes on the wire for a message of JSON values."""
-    inner = msgspec.json.encode(message).decode()
-    return msgspec.json.encode({"oslo.version": VERSION, "oslo.message": inner})
+    inner = _encode(message).decode()
+    return _encode({"oslo.version": VERSION, "oslo.message": inner})
 
 
 def unwrap(body: bytes) -> Message:
@@ -30,20 +29,31 @@ def unwrap(body: bytes) -> Message:
     Raises:
         EnvelopeInvalid: not JSON, not an object, or another major version of the envelope.
     """
-    outer = _object(body)
-    if "oslo.message" not in outer or "oslo.version" not in outer:
-        return outer
-    if str(outer["oslo.version"]).partition(".")[0] != VERSION.partition(".")[0]:
-        raise EnvelopeInvalid(
-            f"Envelope version {outer['oslo.version']!r} is not one we read ({VERSION})"
-        )
-    inner = outer["oslo.message"]
-    return _object(inner.encode() if isinstance(inner, str) else msgspec.json.encode(inner))
-
-
-def _object(text: bytes) -> Message:
     try:
-        value = msgspec.json.decode(text)
+        outer = _decode_outer(body)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as fault:
+        raise EnvelopeInvalid(f"A message on the bus is not a JSON object: {fault}") from None
+    inner, version = outer.message, outer.version
+    if inner is msgspec.UNSET or version is msgspec.UNSET:
+        return _object(body)
+    if version != VERSION and str(version).partition(".")[0] != VERSION.partition(".")[0]:
+        raise EnvelopeInvalid(f"Envelope version {version!r} is not one we read ({VERSION})")
+    return _object(inner if isinstance(inner, str) else msgspec.json.encode(inner))
+
+
+class _Outer(msgspec.Struct):
+    version: Any = msgspec.field(name="oslo.version", default=msgspec.UNSET)
+    message: Any = msgspec.field(name="oslo.message", default=msgspec.UNSET)
+
+
+_decode_outer = msgspec.json.Decoder(_Outer).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _object(text: bytes | str) -> Message:
+    try:
+        value = _decode(text)
     except (msgspec.DecodeError, RecursionError) as fault:
         raise EnvelopeInvalid(f"A message on the bus is not JSON: {fault}") from None
     if not isinstance(value, dict):
@@ -58,15 +68,11 @@ def pack_context(context: Mapping[str, Any]) -> Message:
 
 def unpack_context(message: Mapping[str, Any]) -> Message:
     """The context's values out of a message."""
-    return {
-        key.removeprefix(CONTEXT_PREFIX): value
-        for key, value in message.items()
-        if key.startswith(CONTEXT_PREFIX)
-    }
+    length = len(CONTEXT_PREFIX)
+    return {key[length:]: value for key, value in message.items() if key.startswith(CONTEXT_PREFIX)}
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A call, a cast or a fanout cast."""
 
     method: str
@@ -79,17 +85,30 @@ class Request:
     reply_to: str | None = None
     """Set on a call: the name of the reply queue."""
     unique_id: str = ""
+    monitor: float | None = None
+    """Set on a monitored call: within so many seconds the caller must hear that the method is
+    still at work."""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self.message_id is not None and self.reply_to is not None
 
     def to_message(self) -> Message:
-        message: Message = {"method": self.method, "args": dict(self.args)}
+        """The request as the values of an envelope."""
+        message: Message = {"method": self.method, "args": self.args}
         if self.namespace is not None:
             message["namespace"] = self.namespace
         if self.version != "1.0":
             message["version"] = self.version
         if self.message_id is not None:
-            message |= {"_msg_id": self.message_id, "_reply_q": self.reply_to, "_timeout": None}
+            message["_msg_id"] = self.message_id
+            message["_reply_q"] = self.reply_to
+            message["_timeout"] = self.monitor
         message["_unique_id"] = self.unique_id
-        return message | pack_context(self.context)
+        for key, value in self.context.items():
+            message[CONTEXT_PREFIX + key] = value
+        return message
 
     @classmethod
     def from_message(cls, message: Message) -> "Request":
@@ -103,20 +122,20 @@ class Request:
         if not isinstance(method, str) or not isinstance(args, dict):
             raise EnvelopeInvalid("A request on the bus needs a method and an object of arguments")
         return cls(
-            method=method,
-            args=args,
-            context=unpack_context(message),
-            namespace=_text(message, "namespace"),
-            version=_text(message, "version") or "1.0",
-            message_id=_text(message, "_msg_id"),
-            reply_to=_text(message, "_reply_q"),
-            unique_id=_text(message, "_unique_id") or "",
+            method,
+            args,
+            unpack_context(message),
+            _text(message, "namespace"),
+            _text(message, "version") or "1.0",
+            _text(message, "_msg_id"),
+            _text(message, "_reply_q"),
+            _text(message, "_unique_id") or "",
+            _seconds(message, "_timeout"),
         )
 
 
-@dataclass(frozen=True)
-class Reply:
-    """The answer to a call."""
+class Reply(msgspec.Struct, frozen=True):
+    """The answer to a call, or with `ending` false the news that it is still being worked on."""
 
     message_id: str
     result: Any = None
@@ -125,7 +144,13 @@ class Reply:
     ending: bool = True
     unique_id: str = ""
 
+    @property
+    def says_something(self) -> bool:
+        """Whether it carries an answer. Old peers send the answer first and the end after it."""
+        return self.failure is not None or self.result is not None
+
     def to_message(self) -> Message:
+        """The reply as the values of an envelope."""
         return {
             "result": self.result,
             "failure": self.failure,
@@ -153,8 +178,7 @@ class Reply:
         )
 
 
-@dataclass(frozen=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True):
     """Something that happened, announced to whoever listens."""
 
     message_id: str
@@ -168,10 +192,20 @@ class Notification:
     payload: Any
     timestamp: str
     """When, UTC: `2026-11-23 01:12:15.961590`."""
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = msgspec.field(default_factory=dict)
     unique_id: str = ""
 
+    @property
+    def metadata(self) -> Message:
+        """What filters see beside the fields proper: `message_id` and `timestamp`."""
+        return {"message_id": self.message_id, "timestamp": self.timestamp}
+
+    def with_payload(self, payload: Any) -> "Notification":
+        """This notification with another payload."""
+        return self if payload is self.payload else msgspec.structs.replace(self, payload=payload)
+
     def to_message(self) -> Message:
+        """The notification as the values of an envelope."""
         return {
             "message_id": self.message_id,
             "publisher_id": self.publisher_id,
@@ -214,3 +248,12 @@ def _text(message: Message, key: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise EnvelopeInvalid(f"The field {key} of a message on the bus must be text")
+
+
+def _seconds(message: Message, key: str) -> float | None:
+    value = message.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise EnvelopeInvalid(f"The field {key} of a message on the bus must be a number")
+    return float(value) if value > 0 else None

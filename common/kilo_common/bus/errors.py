@@ -1,12 +1,18 @@
 """What can go wrong on the bus.
 
-BusError
+On the way out
 ├── BusUnavailable      the broker does not answer, or did not confirm in time
 ├── NoRoute             nobody listens at that address
-├── CallTimeout         no answer within the time-out; the method may have run
+├── TargetInvalid       a call to all servers at once: one answer is waited for, not several
+├── VersionTooNew       the client is told to send nothing newer than its version cap
+├── RateLimited         more than the rate that was set, and no patience left to wait
+While waiting
+├── CallTimeout         no answer within the time-out, and whether the method may have run
+├── CallAborted         the client was stopped while the call was waiting
+At the other side
 ├── EnvelopeInvalid     the message is not in a form we read
-├── RemoteError         the method ran and failed: code, message, details of the other side
-└── dispatch errors     NoSuchMethod, UnsupportedVersion, ArgumentsInvalid
+├── NoSuchMethod, UnsupportedVersion, ArgumentsInvalid: nothing ran
+└── RemoteError         the method ran and failed: code, message, details of the other side
 """
 
 from typing import Any
@@ -15,15 +21,46 @@ from kilo_common.errors import Conflict, Failure, InvalidInput, NotFound, Unavai
 
 
 class BusUnavailable(Unavailable):
+    """The broker does not answer. Drivers that know that nothing went out say
+    `may_have_been_published=False`."""
+
     code = "bus.unavailable"
+
+    @property
+    def may_have_been_published(self) -> bool:
+        """Whether the message may be on its way all the same. If so, a call may have run."""
+        return bool(self.details.get("may_have_been_published", True))
 
 
 class NoRoute(NotFound):
     code = "bus.no_route"
 
 
+class TargetInvalid(InvalidInput):
+    code = "bus.target_invalid"
+
+
+class VersionTooNew(Conflict):
+    code = "bus.version_too_new"
+
+
+class RateLimited(Unavailable):
+    code = "bus.rate_limited"
+
+
 class CallTimeout(Unavailable):
     code = "bus.call_timeout"
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether a server may have run the method, or be running it yet."""
+        return bool(self.details.get("may_have_run", True))
+
+
+class CallAborted(CallTimeout):
+    """The client was stopped before the answer came."""
+
+    code = "bus.call_aborted"
 
 
 class EnvelopeInvalid(InvalidInput):

@@ -1,71 +1,172 @@
-"""Listens to notifications and hands each to a function."""
+"""Listens to notifications and hands each, or a batch of them, to a function."""
 
 import logging
 from collections.abc import Callable, Sequence
 
+from kilo_common.bus.batches import BatchExecutor
 from kilo_common.bus.envelope import Notification, unwrap
 from kilo_common.bus.errors import EnvelopeInvalid
+from kilo_common.bus.executors import open_executor
+from kilo_common.bus.filters import NotificationFilter
+from kilo_common.bus.middleware.base import Chain, Incoming, MessageKind, Middleware
+from kilo_common.bus.serializer import JsonSerializer, Serializer
+from kilo_common.bus.serving import Serving, Source
 from kilo_common.bus.target import Target
-from kilo_common.bus.transport import Consumer, Delivery, Transport
-from kilo_common.bus.workers import DeliveryWorkers
+from kilo_common.bus.transport import Delivery, Transport
+from kilo_common.bus.verdict import DONE, REQUEUE, Outcome, Verdict
 
 log = logging.getLogger(__name__)
-Handle = Callable[[Notification], None]
-"""Returns when the notification is dealt with; raises to get it again."""
+PAUSE = 0.1
+"""Seconds a worker rests before it gives back what could not be handled: no busy loop."""
+Handle = Callable[[Notification], Verdict | None]
+"""Returns when the notification is dealt with; returns `verdict.REQUEUE` or raises to get it
+again; returns `verdict.reject(reason)` to put it among the dead letters."""
+HandleBatch = Callable[[Sequence[Notification]], Verdict | None]
+"""The same for several; the verdict is on all of them."""
+
+
+def notification_sources(
+    topic: str | Sequence[str], exchange: str, priorities: Sequence[str], pool: str
+) -> list[Source]:
+    """The queues of every given priority of every given topic."""
+    topics = (topic,) if isinstance(topic, str) else topic
+    return [
+        Source(Target(f"{name}.{priority}", exchange=exchange).topic_address, pool)
+        for name in topics
+        for priority in priorities
+    ]
+
+
+class _Reader:
+    """Gets notifications out of deliveries; settles at once what is unreadable or unwanted."""
+
+    def __init__(self, accept: NotificationFilter | None, serializer: Serializer | None) -> None:
+        self._accept = accept
+        self._serializer = serializer or JsonSerializer()
+
+    def read(self, delivery: Delivery) -> Notification | None:
+        try:
+            notification = Notification.from_message(unwrap(delivery.body))
+        except EnvelopeInvalid as fault:
+            log.warning("a notification is refused: %s", fault)
+            delivery.reject(str(fault))
+            return None
+        if self._accept is not None and not self._accept.matches(notification):
+            delivery.ack()
+            return None
+        return notification.with_payload(self._serializer.load(notification.payload))
 
 
 class NotificationListener:
-    """Consumes the given priorities of a notification topic until it is stopped."""
+    """Consumes the given priorities of notification topics until it is stopped."""
 
     def __init__(
         self,
         transport: Transport,
         handle: Handle,
         *,
-        topic: str = "notifications",
+        topic: str | Sequence[str] = "notifications",
         exchange: str = "openstack",
         priorities: Sequence[str] = ("info",),
         pool: str = "",
+        accept: NotificationFilter | None = None,
         workers: int = 4,
+        executor: str = "threads",
+        serializer: Serializer | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
-        """Listeners of the same `pool` share the notifications; each pool gets every one."""
-        self._transport = transport
+        """Listeners of the same `pool` share the notifications; each pool gets every one. What
+        `accept` does not match is acknowledged and not handled."""
         self._handle = handle
-        self._targets = [Target(f"{topic}.{each}", exchange=exchange) for each in priorities]
-        self._pool = pool
-        self._prefetch = 4 * workers
-        self._workers = DeliveryWorkers(self._serve, count=workers, name=f"listener-{topic}")
-        self._consumers: list[Consumer] = []
+        self._reader = _Reader(accept, serializer)
+        self._chain = Chain(middleware)
+        name = f"listener-{topic}"
+        self._executor = open_executor(executor, self._serve, workers, name)
+        sources = notification_sources(topic, exchange, priorities, pool)
+        self._serving = Serving(transport, sources, self._executor, prefetch=4 * workers)
 
     def start(self) -> None:
         """Begin to listen.
 
         Raises:
-            BusUnavailable: the broker cannot be reached.
+            BusUnavailable: the broker cannot be reached; nothing is left running.
         """
-        self._workers.start()
-        for target in self._targets:
-            self._consumers.append(
-                self._transport.consume(
-                    target.topic_address,
-                    self._workers.submit,
-                    group=self._pool,
-                    prefetch=self._prefetch,
-                )
-            )
+        self._serving.start()
 
     def stop(self, timeout: float) -> None:
-        """Take no more, finish what is in hand."""
-        while self._consumers:
-            self._consumers.pop().cancel()
-        self._workers.stop(timeout)
+        """Take no more and finish what is in hand. What is not finished within `timeout` seconds
+        is not acknowledged: it comes again, here or elsewhere."""
+        self._serving.stop(timeout)
+
+    def serve_forever(self) -> None:
+        """Start, and listen until somebody calls `stop`; with the executor `blocking` on the thread
+        that calls this. Raises as `start`."""
+        self._serving.run()
 
     def _serve(self, delivery: Delivery) -> None:
-        try:
-            notification = Notification.from_message(unwrap(delivery.body))
-        except EnvelopeInvalid as fault:
-            log.warning("a notification is refused: %s", fault)
-            delivery.reject(str(fault))
+        notification = self._reader.read(delivery)
+        if notification is None:
             return
-        self._handle(notification)
-        delivery.ack()
+        incoming = Incoming(
+            MessageKind.NOTIFICATION, notification.event_type, notification, delivery
+        )
+        verdict, error = self._chain.handle(incoming, lambda: self._handle(notification))
+        if error is not None and verdict is None:
+            log.error("%s could not be handled; it comes again", incoming.name, exc_info=error)
+        verdict = verdict or REQUEUE
+        if verdict.outcome is Outcome.AGAIN:
+            self._executor.pause(PAUSE)
+        verdict.settle(delivery)
+
+
+class BatchNotificationListener:
+    """Hands over notifications by the batch: `size` of them, or what came within `wait` seconds of
+    the first. A batch is settled as one: all are done, or all come again."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        handle: HandleBatch,
+        *,
+        size: int = 100,
+        wait: float = 1.0,
+        topic: str | Sequence[str] = "notifications",
+        exchange: str = "openstack",
+        priorities: Sequence[str] = ("info",),
+        pool: str = "",
+        accept: NotificationFilter | None = None,
+        serializer: Serializer | None = None,
+    ) -> None:
+        self._handle = handle
+        self._reader = _Reader(accept, serializer)
+        self._executor = BatchExecutor(self._serve, size=size, wait=wait, name=f"batch-{topic}")
+        sources = notification_sources(topic, exchange, priorities, pool)
+        self._serving = Serving(transport, sources, self._executor, prefetch=size)
+
+    def start(self) -> None:
+        """Begin to listen. Raises as `NotificationListener.start`."""
+        self._serving.start()
+
+    def stop(self, timeout: float) -> None:
+        """Take no more and finish the batch in hand; see `NotificationListener.stop`."""
+        self._serving.stop(timeout)
+
+    def _serve(self, deliveries: Sequence[Delivery]) -> None:
+        wanted: list[Delivery] = []
+        notifications: list[Notification] = []
+        for delivery in deliveries:
+            notification = self._reader.read(delivery)
+            if notification is not None:
+                wanted.append(delivery)
+                notifications.append(notification)
+        if not wanted:
+            return
+        try:
+            verdict = self._handle(notifications) or DONE
+        except Exception:  # a worker's edge: the next batch must be served
+            log.exception("%d notifications could not be handled; they come again", len(wanted))
+            verdict = REQUEUE
+        if verdict.outcome is Outcome.AGAIN:
+            self._executor.pause(PAUSE)
+        for delivery in wanted:
+            verdict.settle(delivery)

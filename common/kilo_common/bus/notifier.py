@@ -1,17 +1,25 @@
 """Announces what happened, in oslo.messaging's `messagingv2` form."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kilo_common.bus.envelope import Notification, wrap
+from kilo_common.bus.envelope import Notification
+from kilo_common.bus.middleware.base import MessageKind, Middleware
+from kilo_common.bus.retry import ONCE, RetryPolicy
+from kilo_common.bus.sender import Sender
+from kilo_common.bus.serializer import JsonSerializer, Serializer
 from kilo_common.bus.target import Target
 from kilo_common.bus.transport import Transport
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
-from kilo_common.ids import IdSource
+from kilo_common.ids import HexIds, IdSource
 
 PRIORITIES = ("audit", "debug", "info", "warn", "error", "critical", "sample")
+_SECRET = "auth_token"
+"""A context's key that is never announced to whoever listens."""
+Context = RequestContext | Mapping[str, Any]
 
 
 class Notifier:
@@ -24,21 +32,37 @@ class Notifier:
         *,
         clock: Clock,
         new_id: IdSource,
-        topic: str = "notifications",
+        topic: str | Sequence[str] = "notifications",
         exchange: str = "openstack",
+        retry: RetryPolicy = ONCE,
+        serializer: Serializer | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
-        self._transport = transport
+        """With several topics each gets every notification, in that order."""
         self._publisher_id = publisher_id
         self._clock = clock
         self._new_id = new_id
-        self._topic = topic
+        self._topics = (topic,) if isinstance(topic, str) else tuple(topic)
         self._exchange = exchange
+        self._retry = retry
+        self._serializer = serializer or JsonSerializer()
+        self._sender = Sender(transport, middleware)
+        self._unique_ids = HexIds(new_id)
+
+    def prepare(
+        self, *, publisher_id: str | None = None, retry: RetryPolicy | None = None
+    ) -> "Notifier":
+        """This notifier for another publisher, or with another policy of retries."""
+        other = copy.copy(self)
+        other._publisher_id = self._publisher_id if publisher_id is None else publisher_id
+        other._retry = self._retry if retry is None else retry
+        return other
 
     def notify(
         self,
-        context: RequestContext | Mapping[str, Any],
+        context: Context,
         event_type: str,
-        payload: Mapping[str, Any],
+        payload: Any,
         *,
         priority: str = "info",
         message_id: str | None = None,
@@ -55,21 +79,57 @@ class Notifier:
         """
         if priority not in PRIORITIES:
             raise ValueError(f"{priority!r} is not one of {', '.join(PRIORITIES)}")
-        values = context.to_dict() if isinstance(context, RequestContext) else dict(context)
+        values = dict(self._serializer.dump_context(context))
+        if values.get(_SECRET) is not None:
+            values[_SECRET] = None
         notification = Notification(
             message_id=message_id or self._new_id(),
             publisher_id=self._publisher_id,
             event_type=event_type,
             priority=priority.upper(),
-            payload=payload,
+            payload=self._serializer.dump(payload),
             timestamp=_stamp(occurred_at or self._clock.now()),
             context=values,
-            unique_id=self._new_id().replace("-", ""),
+            unique_id=self._unique_ids(),
         )
-        target = Target(f"{self._topic}.{priority}", exchange=self._exchange)
-        body = wrap(notification.to_message())
-        self._transport.publish(target.topic_address, body, timeout=timeout)
+        for topic in self._topics:
+            self._sender.send(
+                MessageKind.NOTIFICATION,
+                event_type,
+                Target(f"{topic}.{priority}", exchange=self._exchange).topic_address,
+                notification.to_message(),
+                timeout=timeout,
+                retry=self._retry,
+            )
         return notification.message_id
+
+    def audit(self, context: Context, event_type: str, payload: Any) -> str:
+        """`notify` with the priority `audit`; the six below likewise."""
+        return self.notify(context, event_type, payload, priority="audit")
+
+    def debug(self, context: Context, event_type: str, payload: Any) -> str:
+        """See `audit`."""
+        return self.notify(context, event_type, payload, priority="debug")
+
+    def info(self, context: Context, event_type: str, payload: Any) -> str:
+        """See `audit`."""
+        return self.notify(context, event_type, payload, priority="info")
+
+    def warn(self, context: Context, event_type: str, payload: Any) -> str:
+        """See `audit`."""
+        return self.notify(context, event_type, payload, priority="warn")
+
+    def error(self, context: Context, event_type: str, payload: Any) -> str:
+        """See `audit`."""
+        return self.notify(context, event_type, payload, priority="error")
+
+    def critical(self, context: Context, event_type: str, payload: Any) -> str:
+        """See `audit`."""
+        return self.notify(context, event_type, payload, priority="critical")
+
+    def sample(self, context: Context, event_type: str, payload: Any) -> str:
+        """See `audit`."""
+        return self.notify(context, event_type, payload, priority="sample")
 
 
 def _stamp(moment: datetime) -> str:

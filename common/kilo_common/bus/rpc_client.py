@@ -1,22 +1,52 @@
 """Calls methods of servers on the bus: call and wait, cast and go on, fanout to all."""
 
-import logging
-import threading
-from collections.abc import Iterable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any
+import copy
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, TypedDict, Unpack
 
-from kilo_common.bus.envelope import Reply, Request, unwrap, wrap
-from kilo_common.bus.errors import CallTimeout, EnvelopeInvalid
+from kilo_common.bus.envelope import Request
+from kilo_common.bus.errors import CallAborted, CallTimeout, TargetInvalid, VersionTooNew
+from kilo_common.bus.middleware.base import MessageKind, Middleware
 from kilo_common.bus.remote import codes, load_failure
-from kilo_common.bus.target import Address, Kind, Target
-from kilo_common.bus.transport import Consumer, Delivery, Transport
+from kilo_common.bus.replies import ReplyInbox
+from kilo_common.bus.retry import ONCE, RetryPolicy
+from kilo_common.bus.sender import Sender
+from kilo_common.bus.serializer import JsonSerializer, Serializer
+from kilo_common.bus.target import Target, accepts
+from kilo_common.bus.transport import Transport
 from kilo_common.context import RequestContext
-from kilo_common.errors import KiloError
-from kilo_common.ids import IdSource
+from kilo_common.ids import HexIds, IdSource
 
-log = logging.getLogger(__name__)
+Context = RequestContext | Mapping[str, Any]
+_NO_ARGS: Mapping[str, Any] = {}
+
+
+class Changes(TypedDict, total=False):
+    """What `RpcClient.prepare` can change."""
+
+    exchange: str
+    topic: str
+    namespace: str | None
+    version: str
+    server: str | None
+    fanout: bool
+    timeout: float
+    call_monitor_timeout: float | None
+    retry: RetryPolicy
+    version_cap: str | None
+
+
+@dataclass(frozen=True)
+class _Options:
+    timeout: float
+    call_monitor_timeout: float | None
+    retry: RetryPolicy
+    version_cap: str | None
+
+
+_TARGET_FIELDS = frozenset({"exchange", "topic", "namespace", "version", "server", "fanout"})
 
 
 class RpcClient:
@@ -29,121 +59,171 @@ class RpcClient:
         *,
         new_id: IdSource,
         timeout: float = 60.0,
-        errors: Iterable[type[KiloError]] = (),
+        call_monitor_timeout: float | None = None,
+        retry: RetryPolicy = ONCE,
+        version_cap: str | None = None,
+        errors: Iterable[type[Exception]] = (),
+        serializer: Serializer | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
-        """`errors` are the types that are raised as themselves when a server answers with them."""
-        self._transport = transport
+        """`timeout` bounds a call, the publishing included. With `call_monitor_timeout` the server
+        says about every half of it that it is at work, and a call ends early when it does not.
+        `errors` are the types that are raised as themselves when a server answers with them.
+        """
         self._target = target
-        self._new_id = new_id
-        self._timeout = timeout
+        self._address = target.address
+        self._options = _Options(timeout, call_monitor_timeout, retry, version_cap)
         self._errors = codes(errors)
-        self._waiting: dict[str, Future[Reply]] = {}
-        self._reply_queue = f"reply_{new_id().replace('-', '')}"
-        self._replies: Consumer | None = None
-        self._starting = threading.Lock()
+        self._serializer = serializer or JsonSerializer()
+        self._sender = Sender(transport, middleware)
+        self._ids = HexIds(new_id)
+        self._inbox = ReplyInbox(transport, f"reply_{new_id().replace('-', '')}")
+
+    @property
+    def target(self) -> Target:
+        """Whom this client talks to."""
+        return self._target
+
+    def prepare(self, **changes: Unpack[Changes]) -> "RpcClient":
+        """This client with other settings; it shares the reply queue, and stops with it."""
+        other = copy.copy(self)
+        aimed: dict[str, Any] = {k: v for k, v in changes.items() if k in _TARGET_FIELDS}
+        set_: dict[str, Any] = {k: v for k, v in changes.items() if k not in _TARGET_FIELDS}
+        other._target = self._target.with_(**aimed)
+        other._address = other._target.address
+        other._options = replace(self._options, **set_)
+        return other
+
+    def can_send_version(self, version: str | None = None) -> bool:
+        """Whether the version cap lets a message of `version` (default: the target's) out."""
+        cap = self._options.version_cap
+        return cap is None or accepts(cap, version or self._target.version)
 
     def call(
-        self, context: RequestContext, method: str, *, timeout: float | None = None, **args: Any
+        self,
+        context: Context,
+        method: str,
+        args: Mapping[str, Any] = _NO_ARGS,
+        /,
+        *,
+        timeout: float | None = None,
+        **more: Any,
     ) -> Any:
-        """Run `method` at one server and return its result.
+        """Run `method` at one server and return its result. Arguments are given by keyword; those
+        named like a parameter of ours go into `args`.
 
         Raises:
-            CallTimeout: no answer in time; the method may have run.
+            CallTimeout: no answer in time; `may_have_run` tells whether the method may have run.
+            CallAborted: the client was stopped meanwhile.
             NoRoute: nobody serves the target (drivers that can tell).
             BusUnavailable: the request could not be handed to the broker.
+            TargetInvalid, VersionTooNew: the client may not send this; nothing was sent.
             RemoteError, or a registered type: what the method raised.
         """
-        patience = self._timeout if timeout is None else timeout
-        self._listen()
-        message_id = self._new_id().replace("-", "")
-        answer: Future[Reply] = Future()
-        self._waiting[message_id] = answer
+        if self._target.fanout:
+            raise TargetInvalid("A call waits for one answer: it cannot go to all servers")
+        patience = self._options.timeout if timeout is None else timeout
+        deadline = time.monotonic() + patience
+        message_id = self._ids()
+        request = self._request(context, method, args, more, message_id)
+        self._inbox.open(patience)
+        waiting = self._inbox.expect(message_id)
         try:
-            request = self._request(context, method, args, message_id)
-            self._publish(request, self._target, ttl=patience, timeout=patience, mandatory=True)
-            reply = answer.result(patience)
-        except FutureTimeout:
-            raise CallTimeout(
-                f"{self._target.topic} did not answer {method} within {patience:g} s; "
-                "the method may have run",
-                method=method,
-                timeout=patience,
-            ) from None
+            left = deadline - time.monotonic()
+            self._send(MessageKind.CALL, request, timeout=left, ttl=left, mandatory=True)
+            reply = waiting.answer(deadline, request.monitor)
+        except CallAborted:
+            raise
+        except CallTimeout as fault:
+            self._timed_out(method, patience, fault)
         finally:
-            self._waiting.pop(message_id, None)
+            self._inbox.forget(message_id)
         if reply.failure is not None:
             raise load_failure(reply.failure, self._errors)
-        return reply.result
+        return self._serializer.load(reply.result)
 
-    def cast(self, context: RequestContext, method: str, **args: Any) -> None:
-        """Ask one server to run `method`; return when the broker has the request.
-
-        Raises:
-            BusUnavailable: the request could not be handed to the broker.
-        """
-        self._publish(self._request(context, method, args), self._target, timeout=self._timeout)
-
-    def fanout(self, context: RequestContext, method: str, **args: Any) -> None:
-        """Ask every server of the topic to run `method`.
+    def cast(
+        self, context: Context, method: str, args: Mapping[str, Any] = _NO_ARGS, /, **more: Any
+    ) -> None:
+        """Ask one server, or with a fanout target all, to run `method`; return when the broker has
+        the request.
 
         Raises:
             BusUnavailable: the request could not be handed to the broker.
+            VersionTooNew: the client may not send this; nothing was sent.
         """
-        everybody = self._target.with_(fanout=True)
-        self._publish(self._request(context, method, args), everybody, timeout=self._timeout)
+        kind = MessageKind.FANOUT if self._target.fanout else MessageKind.CAST
+        self._send(kind, self._request(context, method, args, more), timeout=self._options.timeout)
+
+    def fanout(
+        self, context: Context, method: str, args: Mapping[str, Any] = _NO_ARGS, /, **more: Any
+    ) -> None:
+        """Ask every server of the topic to run `method`. Raises as `cast`."""
+        self.prepare(fanout=True).cast(context, method, args, **more)
 
     def stop(self, timeout: float) -> None:
-        """Let go of the reply queue; calls that wait fail as timed out."""
-        del timeout
-        if self._replies is not None:
-            self._replies.cancel()
+        """Let go of the reply queue; calls that wait fail at once, and no more can be made."""
+        del timeout  # there is nothing to wait for
+        self._inbox.close()
 
     def _request(
         self,
-        context: RequestContext,
+        context: Context,
         method: str,
-        args: dict[str, Any],
+        args: Mapping[str, Any],
+        more: Mapping[str, Any],
         message_id: str | None = None,
     ) -> Request:
+        target, options, dump = self._target, self._options, self._serializer.dump
+        if not self.can_send_version():
+            raise VersionTooNew(
+                f"{method} needs version {target.version} of {target.topic}, and this client is "
+                f"told to send nothing newer than {options.version_cap}",
+                version=target.version,
+                version_cap=options.version_cap,
+            )
         return Request(
             method=method,
-            args=args,
-            context=context.to_dict(),
-            namespace=self._target.namespace,
-            version=self._target.version,
+            args={name: dump(value) for name, value in {**args, **more}.items()},
+            context=self._serializer.dump_context(context),
+            namespace=target.namespace,
+            version=target.version,
             message_id=message_id,
-            reply_to=self._reply_queue if message_id else None,
-            unique_id=self._new_id().replace("-", ""),
+            reply_to=self._inbox.name if message_id else None,
+            unique_id=self._ids(),
+            monitor=options.call_monitor_timeout if message_id else None,
         )
 
-    def _publish(
+    def _send(
         self,
+        kind: MessageKind,
         request: Request,
-        target: Target,
         *,
         timeout: float,
         ttl: float | None = None,
         mandatory: bool = False,
     ) -> None:
-        body = wrap(request.to_message())
-        self._transport.publish(target.address, body, ttl=ttl, mandatory=mandatory, timeout=timeout)
+        self._sender.send(
+            kind,
+            request.method,
+            self._address,
+            request.to_message(),
+            timeout=timeout,
+            ttl=ttl,
+            mandatory=mandatory,
+            retry=self._options.retry,
+        )
 
-    def _listen(self) -> None:
-        if self._replies is None:
-            with self._starting:
-                if self._replies is None:
-                    address = Address(Kind.REPLY, "", self._reply_queue)
-                    self._replies = self._transport.consume(address, self._answer, prefetch=100)
-
-    def _answer(self, delivery: Delivery) -> None:
-        try:
-            reply = Reply.from_message(unwrap(delivery.body))
-        except EnvelopeInvalid as fault:
-            log.warning("a reply is refused: %s", fault)
-            delivery.reject(str(fault))
-            return
-        delivery.ack()
-        waiting = self._waiting.get(reply.message_id)
-        # A reply that is not the ending one only says that the method is still at work.
-        if waiting is not None and reply.ending and not waiting.done():
-            waiting.set_result(reply)
+    def _timed_out(self, method: str, patience: float, fault: CallTimeout) -> NoReturn:
+        topic = self._target.topic
+        if fault.details.get("silent"):
+            silence = self._options.call_monitor_timeout
+            what = f"was not heard of for {silence:g} s while it worked on {method}"
+        else:
+            what = f"did not answer {method} within {patience:g} s"
+        raise CallTimeout(
+            f"{topic} {what}; the method may have run",
+            method=method,
+            timeout=patience,
+            may_have_run=True,
+        ) from None

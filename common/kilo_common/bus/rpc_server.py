@@ -1,23 +1,30 @@
 """Serves endpoints: on the topic's shared queue, on the server's own, and on the fanout."""
 
 import logging
-from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from kilo_common.bus.dispatcher import Dispatcher, Endpoint
-from kilo_common.bus.envelope import Reply, Request, unwrap, wrap
+from kilo_common.bus.call_monitor import CallMonitor
+from kilo_common.bus.dispatcher import Dispatcher, Endpoint, Method, RequestInfo
+from kilo_common.bus.duplicates import Duplicates
+from kilo_common.bus.envelope import Reply, Request, unwrap
 from kilo_common.bus.errors import BusUnavailable, EnvelopeInvalid, NoRoute
+from kilo_common.bus.executors import open_executor
+from kilo_common.bus.middleware.base import Chain, Incoming, MessageKind, Middleware
 from kilo_common.bus.remote import dump_failure
+from kilo_common.bus.sender import Sender
+from kilo_common.bus.serializer import Serializer
+from kilo_common.bus.serving import Serving, Source
 from kilo_common.bus.target import Address, Kind, Target
-from kilo_common.bus.transport import Consumer, Delivery, Transport
-from kilo_common.bus.workers import DeliveryWorkers
-from kilo_common.errors import KiloError
-from kilo_common.ids import IdSource
+from kilo_common.bus.transport import Delivery, Transport
+from kilo_common.bus.verdict import DONE, Outcome
+from kilo_common.errors import Failure, KiloError
+from kilo_common.ids import HexIds, IdSource
 
 log = logging.getLogger(__name__)
-REMEMBERED = 64
-"""How many unique ids of finished requests are kept, to know a duplicate when one comes."""
+REMEMBERED = 256
+"""How many answers are kept for methods marked `once`, to know a duplicate when one comes."""
 REPLY_TIMEOUT = 10.0
 
 
@@ -32,37 +39,47 @@ class RpcServer:
         *,
         new_id: IdSource,
         workers: int = 8,
+        executor: str = "threads",
+        serializer: Serializer | None = None,
+        middleware: Sequence[Middleware] = (),
+        send_tracebacks: bool = False,
     ) -> None:
-        """`target.server` names this server; requests address the topic, it, or all."""
-        self._transport = transport
-        self._target = target
-        self._dispatcher = Dispatcher(endpoints)
-        self._new_id = new_id
-        self._prefetch = 2 * workers
-        self._workers = DeliveryWorkers(self._serve, count=workers, name=f"rpc-{target.topic}")
-        self._consumers: list[Consumer] = []
-        self._finished: deque[str] = deque(maxlen=REMEMBERED)
+        """`target.server` names this server; requests address the topic, it, or all.
+
+        `executor` is one of `executors.EXECUTORS`. With `send_tracebacks` callers see where in the
+        code a method failed: only for a bus whose users may see the code.
+        """
+        self._dispatcher = Dispatcher(endpoints, serializer)
+        self._sender = Sender(transport, middleware)
+        self._chain = Chain(middleware)
+        self._ids = HexIds(new_id)
+        self._monitor = CallMonitor(f"rpc-{target.topic}-monitor")
+        self._answers: Duplicates[Reply] = Duplicates(REMEMBERED)
+        self._send_tracebacks = send_tracebacks
+        sources = [Source(target.topic_address), Source(target.fanout_address)]
+        if target.server:
+            sources.append(Source(target.server_address))
+        name = f"rpc-{target.topic}"
+        pool = open_executor(executor, self._serve, workers, name)
+        self._serving = Serving(transport, sources, pool, prefetch=2 * workers)
 
     def start(self) -> None:
         """Begin to serve.
 
         Raises:
-            BusUnavailable: the broker cannot be reached.
+            BusUnavailable: the broker cannot be reached; nothing is left running.
         """
-        self._workers.start()
-        addresses = [self._target.topic_address, self._target.fanout_address]
-        if self._target.server:
-            addresses.append(self._target.server_address)
-        for address in addresses:
-            self._consumers.append(
-                self._transport.consume(address, self._workers.submit, prefetch=self._prefetch)
-            )
+        self._serving.start()
 
     def stop(self, timeout: float) -> None:
-        """Take no more, finish what is in hand."""
-        while self._consumers:
-            self._consumers.pop().cancel()
-        self._workers.stop(timeout)
+        """Take no more and finish what is in hand. What is not finished within `timeout` seconds
+        is not acknowledged: it comes again, here or elsewhere."""
+        self._serving.stop(timeout)
+
+    def serve_forever(self) -> None:
+        """Start, and serve until somebody calls `stop`; with the executor `blocking` on the thread
+        that calls this. Raises as `start`."""
+        self._serving.run()
 
     def _serve(self, delivery: Delivery) -> None:
         try:
@@ -71,33 +88,99 @@ class RpcServer:
             log.warning("a request is refused: %s", fault)
             delivery.reject(str(fault))
             return
-        if request.unique_id and request.unique_id in self._finished:
-            log.info("a duplicate of %s is dropped", request.method)
+        try:
+            method = self._dispatcher.find(request)
+        except KiloError as error:
+            # A caller is told; of a cast nobody would hear.
+            level = logging.DEBUG if request.is_call else logging.WARNING
+            log.log(level, "%s is refused: %s", request.method, error)
+            self._answer(request, Reply("", None, dump_failure(error)))
             delivery.ack()
             return
-        result, failure = self._run(request)
-        if request.unique_id:
-            self._finished.append(request.unique_id)
-        if request.message_id and request.reply_to:
-            self._reply(request.reply_to, Reply(request.message_id, result, failure))
-        delivery.ack()
+        if method.marking.once and request.unique_id:
+            self._serve_once(method, request, delivery)
+        else:
+            self._work(method, request, delivery)
 
-    def _run(self, request: Request) -> tuple[Any, str | None]:
-        try:
-            return self._dispatcher.dispatch(request), None
-        except KiloError as error:
-            log.debug("%s failed: %s", request.method, error)
-            return None, dump_failure(error)
-        except Exception as error:
-            log.exception("%s failed", request.method)
-            return None, dump_failure(error)
+    def _serve_once(self, method: Method, request: Request, delivery: Delivery) -> None:
+        def again(first: Reply | None) -> None:
+            if first is None:
+                delivery.requeue()
+                return
+            log.info("a duplicate of %s is not run", request.method)
+            self._answer(request, first)
+            delivery.ack()
 
-    def _reply(self, queue: str, reply: Reply) -> None:
-        body = wrap(reply.to_message() | {"_unique_id": self._new_id().replace("-", "")})
-        address = Address(Kind.REPLY, "", queue)
+        if self._answers.first(request.unique_id, again):
+            finished: Reply | None = None
+            try:
+                finished = self._work(method, request, delivery)
+            finally:
+                self._answers.finish(request.unique_id, finished)
+
+    def _work(self, method: Method, request: Request, delivery: Delivery) -> Reply | None:
+        """Run the method, answer, settle: the answer, or None if the request will come again."""
+        kind = MessageKind.CALL if request.is_call else MessageKind.CAST
+        incoming = Incoming(kind, request.method, request, delivery)
+        result: Any = None
+
+        def run() -> None:
+            nonlocal result
+            result = self._dispatcher.dispatch(method, request, lambda: _info(incoming, request))
+
+        with self._watch(request):
+            verdict, error = self._chain.handle(incoming, run)
+        failure: str | None = None
+        if error is not None:
+            self._log(method, error)
+            failure = dump_failure(error, with_traceback=self._send_tracebacks)
+        reply = Reply("", result, failure)
+        if request.is_call:
+            # Whatever a middleware says: the caller has its answer, and must not get another.
+            self._answer(request, reply)
+            verdict = DONE
+        verdict = verdict or DONE
+        verdict.settle(delivery)
+        return None if verdict.outcome is Outcome.AGAIN else reply
+
+    def _watch(self, request: Request) -> Any:
+        """While the block runs, a caller that wants to be told so is told that it does."""
+        if request.monitor is None or not request.is_call:
+            return nullcontext()
+        alive = Reply("", ending=False)
+        return self._monitor.watch(request.monitor / 2, lambda: self._answer(request, alive))
+
+    def _answer(self, request: Request, reply: Reply) -> None:
+        if request.message_id is None or request.reply_to is None:
+            return
+        address = Address(Kind.REPLY, "", request.reply_to)
+        message = Reply(
+            request.message_id, reply.result, reply.failure, reply.ending, self._ids()
+        ).to_message()
         try:
-            self._transport.publish(address, body, mandatory=True, timeout=REPLY_TIMEOUT)
+            self._sender.send(
+                *(MessageKind.REPLY, request.message_id, address, message),
+                mandatory=True,
+                timeout=REPLY_TIMEOUT,
+            )
         except NoRoute:
-            log.info("the caller of %s has gone; its reply is dropped", reply.message_id)
+            log.info("the caller of %s has gone; its reply is dropped", request.method)
         except BusUnavailable as fault:
-            log.warning("the reply to %s could not be sent: %s", reply.message_id, fault)
+            log.warning("the reply to %s could not be sent: %s", request.method, fault)
+
+    def _log(self, method: Method, error: Exception) -> None:
+        expected = isinstance(error, method.marking.expected_exceptions)
+        if expected or (isinstance(error, KiloError) and not isinstance(error, Failure)):
+            log.debug("%s: %s", method.name, error)
+        else:
+            log.error("%s failed", method.name, exc_info=error)
+
+
+def _info(incoming: Incoming, request: Request) -> RequestInfo:
+    return RequestInfo(
+        request.method,
+        request.unique_id,
+        incoming.redelivered,
+        request.is_call,
+        incoming.headers,
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 
 
 class Kind(Enum):
@@ -75,6 +76,7 @@ def accepts(served: str, asked: str) -> bool:
     return served_major == asked_major and asked_minor <= served_minor
 
 
+@lru_cache(maxsize=256)  # every request brings one; programs have few
 def _version(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     try:

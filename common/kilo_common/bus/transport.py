@@ -50,7 +50,7 @@ class Delivery:
 
 
 Deliver = Callable[[Delivery], None]
-"""Takes a delivery and returns at once; it is called on the driver's own thread."""
+"""Takes a delivery and returns at once; it is called on any thread, a publisher's among them."""
 
 
 class Consumer(ABC):

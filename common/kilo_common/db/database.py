@@ -167,13 +167,21 @@ class _GroupCommit:
                     last = True
                     break
                 group.append(following)
-            for pending, result, fault in self._executor.submit(self._commit, group).result():
+            for pending, result, fault in self._commit_in_thread(group):
                 if fault is None:
                     pending.done.set_result(result)
                 else:
                     pending.done.set_exception(fault)
             if last:
                 return
+
+    def _commit_in_thread(
+        self, group: list[_Pending]
+    ) -> list[tuple[_Pending, Any, BaseException | None]]:
+        try:
+            return self._executor.submit(self._commit, group).result()
+        except Exception as fault:  # noqa: BLE001 - no thread to be had: nobody may wait for ever
+            return [(pending, None, fault) for pending in group]
 
     def _commit(self, group: list[_Pending]) -> list[tuple[_Pending, Any, BaseException | None]]:
         """Run the group; what failed is rolled back alone, the rest is committed together."""

@@ -5,9 +5,11 @@ A strategy sees header names in lower case. It never trusts identity headers unl
 
 import ipaddress
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
+from kilo_common.clock import Clock
 from kilo_common.errors import ConfigInvalid, InvalidInput
 from kilo_common.registry import Driver, DriverTable
 from kilo_common.settings import AuthSettings
@@ -20,6 +22,7 @@ class Identity:
     """What a strategy found out about the caller."""
 
     project_id: str
+    """Empty only where a strategy was asked to accept callers without a project."""
     user_id: str
     roles: tuple[str, ...]
 
@@ -48,6 +51,12 @@ class NoAuth:
     def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
 
+    @classmethod
+    def open(cls, settings: AuthSettings, executor: Executor, clock: Clock) -> "NoAuth":
+        """The strategy as the configuration has it."""
+        del executor, clock
+        return cls(settings)
+
     def authenticate(self, headers: Mapping[str, str]) -> Identity:
         project = headers.get("x-project-id", "").strip() or self._settings.default_project
         if len(project) > PROJECT_LENGTH:
@@ -59,26 +68,48 @@ class NoAuth:
         return Identity(project, headers.get("x-user-id") or "anonymous", roles)
 
 
-STRATEGIES = DriverTable("auth strategy", {"none": Driver("kilo_common.http.auth:NoAuth")})
+STRATEGIES = DriverTable(
+    "auth strategy",
+    {
+        "none": Driver("kilo_common.http.auth:NoAuth"),
+        "http_basic": Driver("kilo_common.http.basic_auth:BasicAuth"),
+        "dev": Driver("kilo_common.identity.strategy:DevAuth"),
+        "keystone": Driver("kilo_common.identity.keystone:KeystoneAuth", "kilostack[keystone]"),
+    },
+)
+"""Each has a class method `open(settings, executor, clock)` that raises ConfigInvalid."""
 
 
-def open_strategy(settings: AuthSettings) -> AuthStrategy:
-    """The strategy the configuration names."""
-    strategy: AuthStrategy = STRATEGIES.load(settings.strategy)(settings)
+def open_strategy(settings: AuthSettings, executor: Executor, clock: Clock) -> AuthStrategy:
+    """The strategy the configuration names.
+
+    Raises:
+        ConfigInvalid: what the strategy rests on is missing or wrong.
+    """
+    chosen = STRATEGIES.load(settings.strategy)
+    strategy: AuthStrategy = chosen.open(settings, executor, clock)
     return strategy
 
 
+OPEN_TO_ALL = {
+    "none": "anybody could read and delete everything",
+    "dev": "its passwords stand in the documentation",
+}
+"""Strategies that protect nothing from who reaches the port, and why."""
+
+
 def check_bind(settings: AuthSettings, host: str) -> None:
-    """Refuse to offer an unauthenticated service to other machines.
+    """Refuse to offer a service that everybody can use to other machines.
 
     Raises:
-        ConfigInvalid: `none` on an address that is not loopback, and not forced.
+        ConfigInvalid: `none` or `dev` on an address that is not loopback, and not forced.
     """
-    if settings.strategy != "none" or settings.allow_insecure_bind or is_loopback(host):
+    reason = OPEN_TO_ALL.get(settings.strategy)
+    if reason is None or settings.allow_insecure_bind or is_loopback(host):
         return
     raise ConfigInvalid(
-        f"auth.strategy is 'none', and {host} can be reached by other machines: anybody could "
-        "read and delete everything. Listen on 127.0.0.1, choose another strategy, or set "
+        f"auth.strategy is {settings.strategy!r}, and {host} can be reached by other machines: "
+        f"{reason}. Listen on 127.0.0.1, choose another strategy, or set "
         "auth.allow_insecure_bind = true if you mean it.",
         key="auth.strategy",
         host=host,

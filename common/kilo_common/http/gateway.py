@@ -18,6 +18,7 @@ from kilo_common.http.auth import AuthStrategy
 from kilo_common.http.cors import cors_headers, is_preflight
 from kilo_common.http.metrics import HttpMetrics
 from kilo_common.http.status import status_of
+from kilo_common.http.upgrade import is_websocket
 
 Environ: TypeAlias = dict[str, Any]
 Headers: TypeAlias = list[tuple[str, str]]
@@ -41,6 +42,9 @@ class GatewayOptions:
     error_body: ErrorBody
     public_paths: frozenset[str] = frozenset({"/"})
     """Paths that are answered to anybody, without an identity."""
+    open_upgrades: bool = False
+    """A WebSocket is opened to anybody: each message on it says who sends it. Browsers cannot add
+    headers to the handshake."""
     cors_origins: tuple[str, ...] = ()
     ready: Callable[[], None] = lambda: None
     """Raises a KiloError that names what the service waits for; returns when it can serve."""
@@ -91,9 +95,14 @@ class Gateway:
             if path == "/health/ready":
                 self._options.ready()
                 return exchange.send_text("ready\n")
-        if path not in self._options.public_paths:
+        if not self._is_open(environ):
             exchange.identify(self._auth)
         return self._app(environ, exchange.start_response)
+
+    def _is_open(self, environ: Environ) -> bool:
+        if environ["PATH_INFO"] in self._options.public_paths:
+            return True
+        return self._options.open_upgrades and is_websocket(environ)
 
     def _fail(self, exchange: "_Exchange", error: KiloError) -> Iterable[bytes]:
         status = status_of(error)

@@ -17,7 +17,7 @@ from gevent.pool import Pool
 
 from kilo_common.errors import ConfigInvalid
 from kilo_common.http.gateway import WSGIApplication
-from kilo_common.http.upgrade import TAKEOVER_KEY
+from kilo_common.http.upgrade import ENDING_KEY, TAKEOVER_KEY
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
@@ -174,6 +174,7 @@ class _Handler(pywsgi.WSGIHandler):
         )
         self.wsgi_input.drained = self._drain_ended
         environ[TAKEOVER_KEY] = self._take_over
+        environ[ENDING_KEY] = lambda: self.server.ending
         return environ
 
     def log_request(self) -> None:

@@ -15,6 +15,7 @@ STATUS: dict[type[errors.KiloError], HTTPStatus] = {
     errors.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     errors.Conflict: HTTPStatus.CONFLICT,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Failure: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.KiloError: HTTPStatus.INTERNAL_SERVER_ERROR,

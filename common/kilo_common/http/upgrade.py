@@ -7,6 +7,9 @@ from kilo_common.errors import InvalidInput
 
 TAKEOVER_KEY = "kilo.take_over"
 """Our own server offers a function under this key; gunicorn offers its socket instead."""
+ENDING_KEY = "kilo.ending"
+"""Under this key our own server tells, by a function, whether it is about to stop: a request that
+only waits for something should then be answered."""
 _GUNICORN_KEY = "gunicorn.socket"
 
 

@@ -38,6 +38,7 @@ def demo(state_dir: Path | None) -> None:
                 "catalog.http.port": 0,
                 "messaging.http.port": 0,
                 "messaging.websocket_port": 0,
+                "auth.dev.http.port": 0,
             },
         )
         stack = Stack(settings, open_runtime(settings), os.getpid())

@@ -24,11 +24,15 @@ state_dir = click.option(
 )
 
 
-def read_settings(config_file: Path | None, state_dir: Path | None) -> StackSettings:
+def read_settings(
+    config_file: Path | None, state_dir: Path | None, strategy: str | None = None
+) -> StackSettings:
     """The settings from file, environment and options.
 
     Raises:
         ConfigInvalid: with file, key and what is allowed.
     """
     overrides = {} if state_dir is None else {"state_dir": str(state_dir)}
+    if strategy is not None:
+        overrides["auth.strategy"] = strategy
     return load_stack(config_file, os.environ, overrides)

@@ -26,7 +26,7 @@ from kilo_deploy.roles import ROLES, Part, build_role
     help="Worker processes behind one port (gunicorn); 1 serves in this process.",
 )
 def serve(role: str, config_file: Path | None, state_dir: Path | None, workers: int) -> None:
-    """Run one part of the stack: catalog-api, catalog-worker or messaging.
+    """Run one part of the stack: catalog-api, catalog-worker, messaging or identity.
 
     The parts meet on the broker that bus.url names. Bring the databases up to date first, with
     `kilostack db upgrade`.

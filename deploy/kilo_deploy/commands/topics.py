@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from kilo_deploy.accounts import sign_in
 from kilo_deploy.commands import options
 from kilo_deploy.config import default_state_dir
 from kilo_deploy.state import find_running
@@ -35,7 +36,8 @@ def watch(
     url = url or (running.websocket_url if running else DEFAULT_URL)
     project = project or (running.project if running else "demo")
     console = Console(highlight=not as_json, soft_wrap=True)
-    follow = TopicWatch(url, name, project)
+    headers = sign_in(running, project, os.environ) if running else {}
+    follow = TopicWatch(url, name, project, headers=headers)
     if not as_json:
         console.print(f"Watching [bold]{name}[/] of project {project} at {url}; Ctrl-C ends it.")
     try:

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 
 from kilo_common import logs
+from kilo_common.http.auth import STRATEGIES
 from kilo_deploy import banner
 from kilo_deploy.commands import options
 from kilo_deploy.config import StackSettings, shift_ports
@@ -24,20 +24,33 @@ from kilo_deploy.stack import Stack
 @click.option(
     "--ephemeral", is_flag=True, help="Keep state in a temporary folder that goes at the end."
 )
-def up(config_file: Path | None, state_dir: Path | None, port_offset: int, ephemeral: bool) -> None:
+@click.option(
+    "--auth",
+    "strategy",
+    type=click.Choice(STRATEGIES.names()),
+    help="How callers are identified; default: auth.strategy of the configuration.",
+)
+def up(
+    config_file: Path | None,
+    state_dir: Path | None,
+    port_offset: int,
+    ephemeral: bool,
+    strategy: str | None,
+) -> None:
     """Run the whole stack in the foreground, until Ctrl-C."""
     temporary = Path(tempfile.mkdtemp(prefix="kilostack-")) if ephemeral else None
     try:
-        settings = options.read_settings(config_file, temporary or state_dir)
+        settings = options.read_settings(config_file, temporary or state_dir, strategy)
         _run(shift_ports(settings, port_offset))
+        if temporary is None:
+            Console(soft_wrap=True).print(f"Stopped. State is kept in {settings.state_dir}")
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _run(settings: StackSettings) -> None:
-    quiet = msgspec.structs.replace(settings.log, level=settings.log.level)
-    logs.setup(quiet)
+    logs.setup(settings.log)
     stop = StopSignal()
     console = Console()
     runtime = open_runtime(settings)
@@ -47,4 +60,3 @@ def _run(settings: StackSettings) -> None:
     stop.wait()
     console.print("Stopping; requests in hand may finish (Ctrl-C again to end at once).")
     stack.stop()
-    console.print("Stopped. State is kept in " + settings.state_dir)

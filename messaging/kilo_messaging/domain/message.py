@@ -36,6 +36,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     state: State = State.READY
     claim_id: str | None = None
     claim_count: int = 0
+    group: str | None = None
+    """Which messages it is to stay in order with, on a topic that keeps groups in order."""
+    attributes: bytes | None = None
+    """A JSON object of texts that the poster added; it travels untouched."""
+    dedup_id: str | None = None
+    """Another message with this id is not added within the window; not kept with the message."""
+    source: str | None = None
+    """The topic that a dead letter came from."""
     position: int = 0
     """Its place in the order of posting; given by the store."""
 
@@ -77,18 +85,40 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         """This message, ready for anybody."""
         return msgspec.structs.replace(self, state=State.READY, claim_id=None, visible_at=now)
 
-    def dead(self, now: datetime, ttl: int | None) -> "Message":
-        """This message as a dead letter: ready, never claimed, with the life dead letters have."""
-        letter = msgspec.structs.replace(self.released(now), claim_count=0)
+    def dead(self, now: datetime, ttl: int | None, source: str) -> "Message":
+        """This message as a dead letter of topic `source`: ready, never claimed.
+
+        It has the life that dead letters have there.
+        """
+        letter = msgspec.structs.replace(self.released(now), claim_count=0, source=source)
         if ttl is None:
             return letter
         return msgspec.structs.replace(
             letter, ttl=ttl, created_at=now, expires_at=now + timedelta(seconds=ttl)
         )
 
+    def redriven(self, now: datetime) -> "Message":
+        """This dead letter as a message that was posted at `now`."""
+        return msgspec.structs.replace(
+            self.released(now),
+            claim_count=0,
+            source=None,
+            created_at=now,
+            expires_at=now + timedelta(seconds=self.ttl),
+        )
+
 
 def new_message(
-    *, message_id: str, body: bytes, ttl: int, delay: int, client_id: str, now: datetime
+    *,
+    message_id: str,
+    body: bytes,
+    ttl: int,
+    delay: int,
+    client_id: str,
+    now: datetime,
+    group: str | None = None,
+    attributes: bytes | None = None,
+    dedup_id: str | None = None,
 ) -> Message:
     """A message that is posted at `now`."""
     return Message(
@@ -100,6 +130,9 @@ def new_message(
         expires_at=now + timedelta(seconds=ttl),
         visible_at=now + timedelta(seconds=delay),
         state=State.DELAYED if delay else State.READY,
+        group=group,
+        attributes=attributes,
+        dedup_id=dedup_id,
     )
 
 

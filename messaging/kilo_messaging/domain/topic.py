@@ -3,11 +3,18 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 import msgspec
 
-from kilo_messaging.errors import MetadataInvalid, NameInvalid, PatchConflict, PatchInvalid
+from kilo_messaging.errors import (
+    MetadataInvalid,
+    NameInvalid,
+    OrderingFixed,
+    PatchConflict,
+    PatchInvalid,
+)
 
 NAME_LENGTH = 64
 _NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_LENGTH}}}")
@@ -19,8 +26,20 @@ DELAY = "_default_message_delay"
 CLAIM_COUNT = "_max_claim_count"
 DEAD_LETTERS = "_dead_letter_queue"
 DEAD_LETTER_TTL = "_dead_letter_queue_messages_ttl"
+ORDERING = "_ordering"
 
 Metadata = Mapping[str, Any]
+
+
+class Ordering(Enum):
+    """What a topic promises about the order in which its messages are handed out."""
+
+    NONE = "none"
+    """Oldest first; what waits behind a claimed message is handed out."""
+    FIFO = "fifo"
+    """Nothing is handed out while an earlier message is claimed or held back."""
+    FIFO_GROUP = "fifo-group"
+    """The same within each group of messages; groups do not wait for each other."""
 
 
 class TopicKey(msgspec.Struct, frozen=True):
@@ -46,6 +65,24 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     key: TopicKey
     metadata: Metadata
     created_at: datetime
+
+    @property
+    def ordering(self) -> Ordering:
+        """What it promises about order."""
+        return Ordering(self.metadata.get(ORDERING, Ordering.NONE.value))
+
+    def lane(self, group: str | None) -> str | None:
+        """The lane of a message of `group`: messages of one lane are handed out in order.
+
+        None: the message waits for no other. Messages without a group are in order together.
+        """
+        match self.ordering:
+            case Ordering.NONE:
+                return None
+            case Ordering.FIFO:
+                return ""
+            case Ordering.FIFO_GROUP:
+                return group or ""
 
     @property
     def max_claims(self) -> int | None:
@@ -143,7 +180,22 @@ def patch_metadata(metadata: Metadata, changes: Sequence[Any]) -> dict[str, Any]
     return result
 
 
-RESERVED = frozenset({TTL, POST_SIZE, DELAY, CLAIM_COUNT, DEAD_LETTERS, DEAD_LETTER_TTL})
+def check_ordering_kept(before: Metadata, after: Metadata) -> None:
+    """Return if the ordering stays what it is: messages already there stand in its lanes.
+
+    Raises:
+        OrderingFixed: it changes.
+    """
+    unordered = Ordering.NONE.value
+    if before.get(ORDERING, unordered) != after.get(ORDERING, unordered):
+        raise OrderingFixed(
+            f"{ORDERING} is chosen when a topic is made (PUT) and stays; to change it, delete the "
+            "topic and make it anew",
+            key=ORDERING,
+        )
+
+
+RESERVED = frozenset({TTL, POST_SIZE, DELAY, CLAIM_COUNT, DEAD_LETTERS, DEAD_LETTER_TTL, ORDERING})
 UNSERVED = ("_enable_encrypt_messages", "_flavor")
 """Keys that promise what is not kept here; setting one is refused rather than ignored."""
 
@@ -173,6 +225,7 @@ def _checks(bounds: TopicBounds) -> dict[str, Callable[[str, Any], None]]:
         CLAIM_COUNT: _whole_number(1, 2**31 - 1),
         DEAD_LETTERS: _topic_name,
         DEAD_LETTER_TTL: _whole_number(bounds.min_ttl, bounds.max_ttl),
+        ORDERING: _ordering,
     }
 
 
@@ -187,3 +240,9 @@ def _whole_number(low: int, high: int) -> Callable[[str, Any], None]:
 def _topic_name(key: str, value: Any) -> None:
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
         raise MetadataInvalid(f"{key} must be the name of a topic", key=key)
+
+
+def _ordering(key: str, value: Any) -> None:
+    names = [ordering.value for ordering in Ordering]
+    if value not in names:
+        raise MetadataInvalid(f"{key} must be one of: {', '.join(names)}", key=key)

@@ -108,6 +108,32 @@ def _purge_topic(
     return Response(204)
 
 
+def _redrive_topic(
+    do: Operations, request: Request, params: schemas.TopicParameters, _document: None
+) -> Response:
+    moved = do.messages.redrive(request.context, params.topic)
+    return Response(200, views.encode({"redriven": moved}))
+
+
+def _share_topic(
+    do: Operations,
+    request: Request,
+    params: schemas.TopicParameters,
+    document: schemas.ShareDocument | None,
+) -> Response:
+    wanted = document or schemas.ShareDocument()
+    base = request.base or f"/v2/{views.list_key('', request.action)}"
+    signed, signature = do.sharing.share(
+        request.context,
+        params.topic,
+        base,
+        paths=wanted.paths,
+        methods=wanted.methods,
+        expires=wanted.expires,
+    )
+    return Response(200, views.encode(views.share_view(signed, signature)))
+
+
 def _post_messages(
     do: Operations,
     request: Request,
@@ -116,7 +142,7 @@ def _post_messages(
 ) -> Response:
     if document is None:
         raise BodyInvalid('A body is expected: {"messages": [{"body": …, "ttl": …}]}')
-    drafts = [Draft(bytes(each.body), each.ttl, each.delay) for each in document.messages]
+    drafts = [_draft(each) for each in document.messages]
     ids = do.messages.post(
         request.context,
         params.topic,
@@ -131,6 +157,18 @@ def _post_messages(
     return Response(201, views.encode({"resources": resources}), location)
 
 
+def _draft(document: schemas.DraftDocument) -> Draft:
+    attributes = views.encode(document.attributes) if document.attributes else None
+    return Draft(
+        bytes(document.body),
+        document.ttl,
+        document.delay,
+        document.group,
+        attributes,
+        document.deduplication_id,
+    )
+
+
 def _list_messages(
     do: Operations, request: Request, params: schemas.MessageList, _document: None
 ) -> Response:
@@ -143,6 +181,8 @@ def _list_messages(
         echo=params.echo,
         include_claimed=params.include_claimed,
         include_delayed=params.include_delayed,
+        wait=params.wait,
+        ending=request.ending,
     )
     items = views.message_views(found, request.base, params.topic, do.desk.now())
     body: dict[str, Any] = {"messages": items}
@@ -160,6 +200,7 @@ def _next_messages(request: Request, params: schemas.MessageList, last: int) -> 
         "echo": params.echo,
         "include_claimed": params.include_claimed,
         "include_delayed": params.include_delayed,
+        "wait": params.wait or None,
     }
     return views.next_link(f"{request.base}/{params.topic}/messages", query)
 
@@ -210,7 +251,13 @@ def _create_claim(
 ) -> Response:
     spans = document or schemas.ClaimDocument()
     held = do.claims.create(
-        request.context, params.topic, ttl=spans.ttl, grace=spans.grace, limit=params.limit
+        request.context,
+        params.topic,
+        ttl=spans.ttl,
+        grace=spans.grace,
+        limit=params.limit,
+        wait=params.wait,
+        ending=request.ending,
     )
     if held is None:
         return Response(204)
@@ -274,6 +321,8 @@ _TOPIC_ACTIONS: Mapping[str, Action] = {
     "delete": Action(_TOPIC, _delete_topic),
     "get_stats": Action(_TOPIC, _topic_stats),
     "purge": Action(_TOPIC, _purge_topic, schemas.PurgeDocument),
+    "share": Action(_TOPIC, _share_topic, schemas.ShareDocument),
+    "redrive": Action(_TOPIC, _redrive_topic),
 }
 ACTIONS: Mapping[str, Action] = {
     **{f"queue_{name}": action for name, action in _TOPIC_ACTIONS.items()},

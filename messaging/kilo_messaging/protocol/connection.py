@@ -9,15 +9,34 @@ from kilo_common.context import RequestContext
 from kilo_common.errors import KiloError
 from kilo_common.http.auth import AuthStrategy
 from kilo_common.http.status import status_of
+from kilo_messaging.domain.signed_url import HEADER, check_scope
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.errors import BodyInvalid
 from kilo_messaging.protocol import schemas
 from kilo_messaging.protocol.core import Dispatcher, Request, Response, read_document, read_params
 from kilo_messaging.protocol.faults import answer_body
 from kilo_messaging.protocol.session import Form, Session, SessionRequest
+from kilo_messaging.service.arrivals import Ending, never
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 
+SIGNED_ACTIONS: Mapping[str, tuple[str, str]] = {
+    "message_post": ("POST", "messages"),
+    "message_list": ("GET", "messages"),
+    "message_get": ("GET", "messages"),
+    "message_get_many": ("GET", "messages"),
+    "message_delete": ("DELETE", "messages"),
+    "message_delete_many": ("DELETE", "messages"),
+    "claim_create": ("POST", "claims"),
+    "claim_get": ("GET", "claims"),
+    "claim_update": ("PATCH", "claims"),
+    "claim_delete": ("DELETE", "claims"),
+    "subscription_create": ("POST", "subscriptions"),
+    "subscription_list": ("GET", "subscriptions"),
+    "subscription_get": ("GET", "subscriptions"),
+    "subscription_delete": ("DELETE", "subscriptions"),
+}
+"""What a signed URL can permit over WebSocket: the method and the path below the topic."""
 Run = Callable[[SessionRequest, RequestContext, Form], Response]
 
 
@@ -31,12 +50,15 @@ class Connection:
         auth: AuthStrategy,
         session: Session,
         subscriptions: ConnectionSubscriptions,
+        ending: Ending = never,
     ) -> None:
+        """`ending` tells whether the server is about to stop."""
         self._desk = desk
         self._dispatcher = dispatcher
         self._auth = auth
         self._session = session
         self._subscriptions = subscriptions
+        self._ending = ending
         self._own: Mapping[str, Run] = {
             "authenticate": self._authenticate,
             "subscription_create": self._subscribe,
@@ -59,12 +81,14 @@ class Connection:
     def _run(self, request: SessionRequest, form: Form) -> Response:
         headers = self._session.headers_of(request)
         who = self._auth.authenticate(headers)
+        body = bytes(request.body)
+        if HEADER in headers:
+            _check_signed(headers, request.action, body)
         context = RequestContext(project_id=who.project_id, user_id=who.user_id, roles=who.roles)
         own = self._own.get(request.action)
         if own is not None:
             self._dispatcher.check_client_id(headers.get("client-id"))
             return own(request, context, form)
-        body = bytes(request.body)
         action = self._dispatcher.action(request.action)
         return self._dispatcher.handle(
             Request(
@@ -73,6 +97,7 @@ class Connection:
                 client_id=headers.get("client-id"),
                 params=body,
                 document=_document(body, action.document_key),
+                ending=self._ending,
             )
         )
 
@@ -126,6 +151,18 @@ class Connection:
             "age": subscription.age(self._desk.now()),
             "options": {},
         }
+
+
+def _check_signed(headers: Mapping[str, str], action: str, body: bytes) -> None:
+    """Return if the signed URL covers what the action is over HTTP.
+
+    Raises:
+        SignatureInvalid: it does not.
+    """
+    method, resource = SIGNED_ACTIONS.get(action, ("", ""))
+    topic = read_params(body, schemas.TopicParameters).topic
+    paths = (f"/v2/{collection}/{topic}/{resource}" for collection in ("queues", "topics"))
+    check_scope(headers, method, *paths)
 
 
 def _answer(status: int, body: dict[str, Any]) -> Response:

@@ -19,6 +19,7 @@ from kilo_messaging.errors import (
     ClientIdMissing,
     ParameterInvalid,
 )
+from kilo_messaging.service.arrivals import Ending, never
 from kilo_messaging.service.operations import Operations
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON document; None if there is none."""
     base: str = ""
     """The path that hrefs begin with, such as `/v2/queues`; empty where answers carry ids only."""
+    ending: Ending = never
+    """Whether the server is about to stop."""
 
 
 class Response(msgspec.Struct, frozen=True):

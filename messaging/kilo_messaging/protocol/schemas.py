@@ -3,6 +3,7 @@
 Types and shapes are checked here, ranges in `service`, which knows the limits.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,6 +12,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 Id = Annotated[str, Meta(max_length=64, pattern="^[\x21-\x7e]+$")]
 """An id as it may come from us; whether there is such a thing is another question."""
 Text = Annotated[str, Meta(max_length=256, pattern="^[^\x00-\x1f]*$")]
+Label = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^\x00-\x1f]*$")]
+AttributeName = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^\x00-\x1f]*$")]
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -46,6 +49,7 @@ class MessageList(TopicParameters, frozen=True, kw_only=True):
     echo: bool = False
     include_claimed: bool = False
     include_delayed: bool = False
+    wait: int = 0
 
 
 class MessageIds(TopicParameters, frozen=True, kw_only=True):
@@ -66,6 +70,7 @@ class OneMessage(TopicParameters, frozen=True, kw_only=True):
 
 class ClaimLimit(TopicParameters, frozen=True, kw_only=True):
     limit: int | None = None
+    wait: int = 0
 
 
 class OneClaim(TopicParameters, frozen=True, kw_only=True):
@@ -78,6 +83,9 @@ class DraftDocument(Struct, frozen=True):
     body: Raw
     ttl: int | None = None
     delay: int | None = None
+    group: Label | None = None
+    deduplication_id: Label | None = None
+    attributes: Annotated[dict[AttributeName, str], Meta(max_length=64)] | None = None
 
 
 class PostDocument(Struct, frozen=True):
@@ -93,6 +101,17 @@ class PurgeDocument(Struct, frozen=True):
     resource_types: (
         Annotated[list[Literal["messages", "subscriptions"]], Meta(min_length=1)] | UnsetType
     ) = UNSET
+
+
+class ShareDocument(Struct, frozen=True):
+    paths: Annotated[
+        tuple[Literal["messages", "subscriptions", "claims"], ...], Meta(min_length=1, max_length=3)
+    ] = ("messages",)
+    methods: Annotated[
+        tuple[Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"], ...],
+        Meta(min_length=1, max_length=7),
+    ] = ("GET",)
+    expires: datetime | None = None
 
 
 class SubscriptionDocument(Struct, frozen=True):

@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 from kilo_messaging.errors import BodyInvalid
 
 API = "v2"
-_SECRET = frozenset({"x-auth-token", "url-signature"})
+_SECRET = frozenset({"authorization", "x-auth-token", "url-signature"})
 _EMPTY = Raw(b"{}")
 
 

@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from kilo_common.clock import iso8601
 from kilo_messaging.domain.message import Message
+from kilo_messaging.domain.signed_url import SignedUrl
 from kilo_messaging.domain.topic import Topic
 from kilo_messaging.storage.base import Stats
 
@@ -39,6 +40,8 @@ class MessageView(msgspec.Struct):
     href: str | UnsetType = UNSET
     claim_id: str | UnsetType | None = UNSET
     claim_count: int | UnsetType = UNSET
+    group: str | UnsetType = UNSET
+    attributes: Raw | UnsetType = UNSET
 
 
 class EndView(msgspec.Struct):
@@ -77,7 +80,7 @@ def topic_view(topic: Topic, base: str, *, detailed: bool) -> TopicView:
 def message_view(message: Message, base: str, topic: str, now: datetime) -> MessageView:
     """A message in a list, by id, or in a claim."""
     holder = message.holder_at(now)
-    view = MessageView(id=message.id, ttl=message.ttl, age=message.age(now), body=Raw(message.body))
+    view = _bare_view(message, now)
     if base:
         view.href = message_href(base, topic, message.id, holder)
     else:
@@ -88,13 +91,21 @@ def message_view(message: Message, base: str, topic: str, now: datetime) -> Mess
 
 def popped_view(message: Message, now: datetime) -> MessageView:
     """A message that is gone from its topic."""
+    view = _bare_view(message, now)
+    view.claim_id = None
+    view.claim_count = message.claim_count
+    return view
+
+
+def _bare_view(message: Message, now: datetime) -> MessageView:
+    """What every message shows; its group and attributes only where the poster set them."""
     return MessageView(
         id=message.id,
         ttl=message.ttl,
         age=message.age(now),
         body=Raw(message.body),
-        claim_id=None,
-        claim_count=message.claim_count,
+        group=UNSET if message.group is None else message.group,
+        attributes=UNSET if message.attributes is None else Raw(message.attributes),
     )
 
 
@@ -102,6 +113,17 @@ def message_href(base: str, topic: str, message_id: str, claim_id: str | None) -
     """Where a message is; with its claim, if it has one, so that who holds it can delete it."""
     href = f"{base}/{topic}/messages/{message_id}"
     return f"{href}?claim_id={claim_id}" if claim_id else href
+
+
+def share_view(signed: SignedUrl, signature: str) -> dict[str, Any]:
+    """A signed URL, as the headers of its use need it."""
+    return {
+        "paths": signed.paths,
+        "methods": signed.methods,
+        "project": signed.project_id,
+        "expires": signed.expires,
+        "signature": signature,
+    }
 
 
 def next_link(path: str, query: Mapping[str, Any]) -> list[Href]:

@@ -7,6 +7,7 @@ from kilo_common.context import RequestContext
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message
 from kilo_messaging.errors import ClaimNotFound
+from kilo_messaging.service.arrivals import Arrivals, Ending, never
 from kilo_messaging.service.desk import Desk, within
 
 
@@ -22,8 +23,9 @@ class HeldClaim:
 class ClaimOperations:
     """What a client may do with claims."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, arrivals: Arrivals) -> None:
         self._desk = desk
+        self._arrivals = arrivals
 
     def create(
         self,
@@ -33,8 +35,10 @@ class ClaimOperations:
         ttl: int | None = None,
         grace: int | None = None,
         limit: int | None = None,
+        wait: int = 0,
+        ending: Ending = never,
     ) -> HeldClaim | None:
-        """Claim the oldest messages that nobody has; None if there are none.
+        """Claim the oldest messages that nobody has; None if there are none for `wait` seconds.
 
         Raises:
             LimitExceeded: a number is out of its range.
@@ -42,11 +46,16 @@ class ClaimOperations:
         desk = self._desk
         desk.permit(context, "claims:create")
         key = desk.key(context, topic_name)
-        now = desk.now()
-        lasts, grace = self._spans(ttl, grace)
-        claim = Claim(id=desk.new_id(), ttl=lasts, grace=grace, created_at=now)
-        messages = desk.stores.claims.create(key, claim, desk.page_size(limit))
-        return HeldClaim(claim, messages, now) if messages else None
+        lasts, longer = self._spans(ttl, grace)
+        size = desk.page_size(limit)
+
+        def look() -> HeldClaim | None:
+            now = desk.now()
+            claim = Claim(id=desk.new_id(), ttl=lasts, grace=longer, created_at=now)
+            messages = desk.stores.claims.create(key, claim, size)
+            return HeldClaim(claim, messages, now) if messages else None
+
+        return self._arrivals.first(key, look, desk.wait_time(wait), ending)
 
     def get(self, context: RequestContext, topic_name: str, claim_id: str) -> HeldClaim:
         """A claim and the messages that it still holds.
@@ -88,7 +97,9 @@ class ClaimOperations:
         """Give a claim's messages back; one that has ended is no error."""
         desk = self._desk
         desk.permit(context, "claims:delete")
-        desk.stores.claims.release(desk.key(context, topic_name), claim_id, desk.now())
+        key = desk.key(context, topic_name)
+        desk.stores.claims.release(key, claim_id, desk.now())
+        self._arrivals.ring(key)
 
     def _spans(self, ttl: int | None, grace: int | None) -> tuple[int, int]:
         limits = self._desk.limits

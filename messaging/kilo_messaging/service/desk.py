@@ -65,6 +65,14 @@ class Desk:
             return min(self.limits.default_page, self.limits.page)
         return within("limit", limit, 1, self.limits.page)
 
+    def wait_time(self, wait: int) -> int:
+        """How many seconds a client waits for messages who asked for `wait`.
+
+        Raises:
+            LimitExceeded: longer than anybody may.
+        """
+        return within("wait", wait, 0, self.limits.max_wait)
+
 
 def project_of(context: RequestContext) -> str:
     """The caller's project; the empty one where the identity service names none.

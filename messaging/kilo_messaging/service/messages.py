@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kilo_common.context import RequestContext
 from kilo_messaging.domain.message import Message, new_message, ordered_id
 from kilo_messaging.domain.topic import DELAY, POST_SIZE, TTL, Topic
 from kilo_messaging.errors import LimitExceeded, MessageNotFound
+from kilo_messaging.service.arrivals import Arrivals, Ending, never
 from kilo_messaging.service.desk import Desk, within
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.storage.base import Page
@@ -21,14 +22,21 @@ class Draft:
     """JSON text."""
     ttl: int | None = None
     delay: int | None = None
+    group: str | None = None
+    """What it is to stay in order with, on a topic that keeps groups in order."""
+    attributes: bytes | None = None
+    """A JSON object of texts, kept with the message."""
+    dedup_id: str | None = None
+    """Not posted again under the same id within the window."""
 
 
 class MessageOperations:
     """What a client may do with messages."""
 
-    def __init__(self, desk: Desk, hub: PushHub) -> None:
+    def __init__(self, desk: Desk, hub: PushHub, arrivals: Arrivals) -> None:
         self._desk = desk
         self._hub = hub
+        self._arrivals = arrivals
 
     def post(
         self,
@@ -40,7 +48,9 @@ class MessageOperations:
         size: int,
         once: str | None = None,
     ) -> list[str]:
-        """Post messages; their ids, in order. `size` is that of the whole request in bytes.
+        """Post messages; their ids, in order; a repeated one's is that of the message it repeats.
+
+        `size` is that of the whole request in bytes.
 
         With `once`, nothing is posted if that key was used in the last while; then no ids.
 
@@ -62,11 +72,12 @@ class MessageOperations:
                 for draft, message_id in zip(drafts, ids, strict=True)
             ]
 
-        posted = desk.stores.messages.post(key, prepare, now, once=once)
+        window = timedelta(seconds=desk.limits.deduplication_window)
+        posted = desk.stores.messages.post(key, prepare, now, once=once, window=window)
         if posted is None:
             return []
-        self._hub.announce(key, posted)
-        return ids
+        self._hub.announce(key, posted.added)
+        return posted.ids
 
     def page(
         self,
@@ -79,8 +90,13 @@ class MessageOperations:
         echo: bool = False,
         include_claimed: bool = False,
         include_delayed: bool = False,
+        wait: int = 0,
+        ending: Ending = never,
     ) -> list[Message]:
-        """A page of messages, oldest first; the caller's own only with `echo`."""
+        """A page of messages, oldest first; the caller's own only with `echo`.
+
+        Where there are none, it waits up to `wait` seconds for some.
+        """
         desk = self._desk
         desk.permit(context, "messages:get_all")
         page = Page(
@@ -90,7 +106,12 @@ class MessageOperations:
             delayed=include_delayed,
             not_from=None if echo else client_id,
         )
-        return desk.stores.messages.page(desk.key(context, topic_name), page, desk.now())
+        key = desk.key(context, topic_name)
+
+        def look() -> list[Message]:
+            return desk.stores.messages.page(key, page, desk.now())
+
+        return self._arrivals.first(key, look, desk.wait_time(wait), ending) or []
 
     def get(self, context: RequestContext, topic_name: str, message_id: str) -> Message:
         """One message.
@@ -135,7 +156,7 @@ class MessageOperations:
         desk = self._desk
         desk.permit(context, "messages:delete_all")
         within("the number of ids", len(ids), 1, desk.limits.page)
-        desk.stores.messages.delete_many(desk.key(context, topic_name), ids)
+        desk.stores.messages.delete_many(desk.key(context, topic_name), ids, desk.now())
 
     def pop(self, context: RequestContext, topic_name: str, limit: int) -> list[Message]:
         """Remove the oldest messages that nobody has claimed, and return them."""
@@ -143,6 +164,15 @@ class MessageOperations:
         desk.permit(context, "messages:delete_all")
         within("pop", limit, 1, desk.limits.page)
         return desk.stores.messages.pop(desk.key(context, topic_name), limit, desk.now())
+
+    def redrive(self, context: RequestContext, topic_name: str) -> int:
+        """Send a topic's dead letters back to the topics they came from; how many there were."""
+        desk = self._desk
+        desk.permit(context, "queues:redrive")
+        moved = desk.stores.messages.redrive(desk.key(context, topic_name), desk.now())
+        for key in moved:
+            self._arrivals.ring(key)
+        return sum(moved.values())
 
     def _find(self, context: RequestContext, topic_name: str, ids: Sequence[str]) -> list[Message]:
         desk = self._desk
@@ -183,4 +213,7 @@ class MessageOperations:
             delay=delay,
             client_id=client_id,
             now=now,
+            group=draft.group,
+            attributes=draft.attributes,
+            dedup_id=draft.dedup_id,
         )

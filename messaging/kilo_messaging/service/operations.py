@@ -7,6 +7,7 @@ from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.health import HealthOperations
 from kilo_messaging.service.messages import MessageOperations
 from kilo_messaging.service.push import PushHub
+from kilo_messaging.service.sharing import GetKey, ShareOperations
 from kilo_messaging.service.topics import TopicOperations
 
 
@@ -19,14 +20,16 @@ class Operations:
     messages: MessageOperations
     claims: ClaimOperations
     health: HealthOperations
+    sharing: ShareOperations
 
 
 def make_operations(
-    desk: Desk, hub: PushHub, service_topics: frozenset[str] = frozenset()
+    desk: Desk, hub: PushHub, get_key: GetKey, service_topics: frozenset[str] = frozenset()
 ) -> Operations:
     """The operations over one desk. For `service_topics` see `TopicOperations`."""
     topics = TopicOperations(desk, service_topics)
-    messages = MessageOperations(desk, hub)
-    claims = ClaimOperations(desk)
+    messages = MessageOperations(desk, hub, hub.arrivals)
+    claims = ClaimOperations(desk, hub.arrivals)
     health = HealthOperations(desk, topics, messages, claims)
-    return Operations(desk, topics, messages, claims, health)
+    sharing = ShareOperations(desk, get_key)
+    return Operations(desk, topics, messages, claims, health, sharing)

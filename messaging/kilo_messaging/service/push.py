@@ -18,11 +18,14 @@ from kilo_common.bus.target import Address
 from kilo_common.bus.transport import Capability, Consumer, Delivery, Transport
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import TopicKey
+from kilo_messaging.service.arrivals import Arrivals
 
 log = logging.getLogger(__name__)
 LINE = 10_000
 BATCH = 100
 NOTIFICATION = "Notification"
+PUSH_TOPIC = "messaging.push"
+"""The topic on which the processes of the service announce to each other what was posted."""
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -32,20 +35,37 @@ class Push(msgspec.Struct, frozen=True):
     queue_name: str
     body: msgspec.Raw
     ttl: int
+    group: str | None = None
+    attributes: msgspec.Raw | None = None
 
     def frame(self) -> bytes:
-        """What a subscriber receives, as JSON; exactly these four keys."""
-        return msgspec.json.encode(
-            {
-                "body": self.body,
-                "ttl": self.ttl,
-                "queue_name": self.queue_name,
-                "Message_Type": NOTIFICATION,
-            }
-        )
+        """What a subscriber receives, as JSON; exactly four keys, and what the poster added."""
+        frame: dict[str, Any] = {
+            "body": self.body,
+            "ttl": self.ttl,
+            "queue_name": self.queue_name,
+            "Message_Type": NOTIFICATION,
+        }
+        if self.group is not None:
+            frame["group"] = self.group
+        if self.attributes is not None:
+            frame["attributes"] = self.attributes
+        return msgspec.json.encode(frame)
 
 
-class _Bundle(msgspec.Struct, frozen=True):
+def _push(key: TopicKey, message: Message) -> Push:
+    attributes = None if message.attributes is None else msgspec.Raw(message.attributes)
+    return Push(
+        key.project_id,
+        key.name,
+        msgspec.Raw(message.body),
+        message.ttl,
+        message.group,
+        attributes,
+    )
+
+
+class Bundle(msgspec.Struct, frozen=True):
     """What one process announces to the others."""
 
     origin: str
@@ -71,6 +91,8 @@ class PushHub:
         self._abroad: Queue[list[Push] | None] = Queue(LINE)
         self._threads: list[threading.Thread] = []
         self._consumer: Consumer | None = None
+        self.arrivals = Arrivals()
+        """Who waits here for what is announced, in this process or in another."""
 
     def start(self) -> None:
         """Begin to deliver.
@@ -112,13 +134,11 @@ class PushHub:
 
     def announce(self, key: TopicKey, messages: Sequence[Message]) -> None:
         """These messages were committed to the topic. Returns at once."""
+        self.arrivals.ring(key)
         wanted_here = key in self._subscribers
         if not wanted_here and not self._between:
             return
-        pushes = [
-            Push(key.project_id, key.name, msgspec.Raw(message.body), message.ttl)
-            for message in messages
-        ]
+        pushes = [_push(key, message) for message in messages]
         if wanted_here:
             self._enqueue(self._here, pushes)
         if self._between:
@@ -130,13 +150,15 @@ class PushHub:
 
     def _receive(self, delivery: Delivery) -> None:
         try:
-            bundle = msgspec.json.decode(delivery.body, type=_Bundle)
+            bundle = msgspec.json.decode(delivery.body, type=Bundle)
         except (msgspec.DecodeError, msgspec.ValidationError) as fault:
             log.warning("an announcement on the bus is not readable: %s", fault)
             delivery.reject(str(fault))
             return
         if bundle.origin != self._origin:
             self._enqueue(self._here, bundle.pushes)
+            for key in {TopicKey(push.project_id, push.queue_name) for push in bundle.pushes}:
+                self.arrivals.ring(key)
         delivery.ack()
 
     def _deliver_all(self) -> None:
@@ -150,7 +172,7 @@ class PushHub:
 
     def _announce_all(self) -> None:
         while (pushes := self._abroad.get()) is not None:
-            bundle = _Bundle(self._origin, [*pushes, *_rest(self._abroad)])
+            bundle = Bundle(self._origin, [*pushes, *_rest(self._abroad)])
             try:
                 self._transport.publish(self._address, msgspec.json.encode(bundle), timeout=5.0)
             except BusUnavailable as fault:

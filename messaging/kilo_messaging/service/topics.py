@@ -12,6 +12,7 @@ from kilo_messaging.domain.topic import (
     Topic,
     TopicKey,
     check_metadata,
+    check_ordering_kept,
     patch_metadata,
     with_defaults,
 )
@@ -118,13 +119,14 @@ class TopicOperations:
         """Change a topic's metadata by a JSON patch; what it is then. A missing topic is made.
 
         Raises:
-            PatchInvalid, PatchConflict, MetadataInvalid, LimitExceeded: nothing was changed.
+            PatchInvalid, PatchConflict, OrderingFixed, MetadataInvalid, LimitExceeded: nothing
+                was changed.
         """
         desk = self._desk
         desk.permit(context, "queues:update")
         topic = desk.stores.topics.update(
             desk.key(context, name),
-            lambda present: self._checked(name, patch_metadata(present, changes)),
+            lambda present: self._patched(name, present, changes),
             desk.now(),
         )
         return with_defaults(topic.metadata, desk.bounds)
@@ -146,6 +148,11 @@ class TopicOperations:
         desk = self._desk
         desk.permit(context, "queues:purge")
         desk.stores.messages.purge(desk.key(context, name), desk.now())
+
+    def _patched(self, name: str, present: Metadata, changes: Sequence[Any]) -> dict[str, Any]:
+        changed = self._checked(name, patch_metadata(present, changes))
+        check_ordering_kept(present, changed)
+        return changed
 
     def _checked(self, name: str, metadata: Metadata) -> dict[str, Any]:
         kept = check_metadata(name, metadata, self._desk.bounds)

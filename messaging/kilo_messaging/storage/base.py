@@ -12,7 +12,7 @@ there, and those that add something make it.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kilo_messaging.domain.claim import Claim
@@ -94,17 +94,43 @@ class Stats:
         return self.free + self.claimed
 
 
+WINDOW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Posted:
+    """What came of a post."""
+
+    ids: list[str]
+    """One for each message that was prepared: its own, or that of the message it repeats."""
+    added: list[Message]
+    """Those that are in the topic now and were not before."""
+
+
 class MessageStore(ABC):
-    """Messages of a topic, in the order of their posting."""
+    """Messages of a topic, in the order of their posting.
+
+    On a topic that keeps order (`Topic.ordering`), a message is ready only if no earlier one of
+    its lane (`Topic.lane`) is claimed or held back. What is claimed or popped together may follow
+    one another in a lane.
+    """
 
     @abstractmethod
     def post(
-        self, key: TopicKey, prepare: Prepare, now: datetime, *, once: str | None = None
-    ) -> list[Message] | None:
+        self,
+        key: TopicKey,
+        prepare: Prepare,
+        now: datetime,
+        *,
+        once: str | None = None,
+        window: timedelta = WINDOW,
+    ) -> Posted | None:
         """Add the messages that `prepare` makes for the topic; a missing topic is made first.
 
-        All are kept or none. With `once`, a key of the caller's, nothing is posted and None is
-        returned if something was posted with the same key before and `sweep` has not forgotten it.
+        All are kept or none, but a message whose `dedup_id` was posted to the topic within
+        `window`, by this very call too, is not added. With `once`, a key of the caller's, nothing
+        is posted and None is returned if something was posted with the same key before and `sweep`
+        has not forgotten it.
         """
 
     @abstractmethod
@@ -127,7 +153,7 @@ class MessageStore(ABC):
         """
 
     @abstractmethod
-    def delete_many(self, key: TopicKey, ids: Sequence[str]) -> None:
+    def delete_many(self, key: TopicKey, ids: Sequence[str], now: datetime) -> None:
         """Remove the messages with these ids, claimed or not; unknown ids are no error."""
 
     @abstractmethod
@@ -136,7 +162,19 @@ class MessageStore(ABC):
 
     @abstractmethod
     def purge(self, key: TopicKey, now: datetime) -> None:
-        """Remove all messages but the claimed ones, in steps that hold nobody up."""
+        """Remove all messages but the claimed ones, in steps that hold nobody up.
+
+        What is posted meanwhile may stay: it ends even if somebody posts all the time.
+        """
+
+    @abstractmethod
+    def redrive(self, key: TopicKey, now: datetime) -> dict[TopicKey, int]:
+        """Send the topic's dead letters back to where they came from; how many to which topic.
+
+        There they are the newest, in their old order, and live as long as they did, anew; a
+        missing topic is made. What is claimed or held back stays, and what did not come as a dead
+        letter. In steps, and bounded, as `purge`.
+        """
 
     @abstractmethod
     def stats(self, key: TopicKey, now: datetime) -> Stats:

@@ -2,9 +2,10 @@
 
 import threading
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import msgspec
@@ -13,10 +14,12 @@ from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
 from kilo_messaging.storage.base import (
+    WINDOW,
     Change,
     ClaimStore,
     MessageStore,
     Page,
+    Posted,
     Prepare,
     Stats,
     Stores,
@@ -33,12 +36,21 @@ class _Shelf:
     topic: Topic
     messages: dict[str, Message] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    dedup: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    """By deduplication id: the message's id, and until when it counts."""
 
     def alive(self, now: datetime) -> Iterator[Message]:
         return (message for message in self.messages.values() if not message.is_expired(now))
 
     def ready(self, now: datetime) -> Iterator[Message]:
-        return (each for each in self.alive(now) if each.state_at(now) is State.READY)
+        """What may be handed out: nothing behind a claimed or delayed message of its lane."""
+        waiting: set[str] = set()
+        for message in self.alive(now):
+            lane = self.topic.lane(message.group)
+            if message.state_at(now) is not State.READY:
+                waiting |= {lane} if lane is not None else set()
+            elif lane not in waiting:
+                yield message
 
     def live_claim(self, claim_id: str | None, now: datetime) -> Claim | None:
         claim = self.claims.get(claim_id or "")
@@ -65,7 +77,7 @@ class _Memory:
 
     def add(self, shelf: _Shelf, message: Message) -> Message:
         self._position += 1
-        placed = msgspec.structs.replace(message, position=self._position)
+        placed = msgspec.structs.replace(message, position=self._position, dedup_id=None)
         shelf.messages[placed.id] = placed
         return placed
 
@@ -121,8 +133,14 @@ class _Messages(MessageStore):
         self._memory = memory
 
     def post(
-        self, key: TopicKey, prepare: Prepare, now: datetime, *, once: str | None = None
-    ) -> list[Message] | None:
+        self,
+        key: TopicKey,
+        prepare: Prepare,
+        now: datetime,
+        *,
+        once: str | None = None,
+        window: timedelta = WINDOW,
+    ) -> Posted | None:
         with self._memory.lock:
             if once is not None and once in self._memory.keys:
                 return None
@@ -132,7 +150,22 @@ class _Messages(MessageStore):
             shelf = self._memory.shelf(key, now)
             if once is not None:
                 self._memory.keys[once] = now
-            return [self._memory.add(shelf, message) for message in messages]
+            posted = Posted([], [])
+            for message in messages:
+                kept = self._id_kept(shelf, message, now, window)
+                posted.ids.append(kept)
+                if kept == message.id:
+                    posted.added.append(self._memory.add(shelf, message))
+            return posted
+
+    def _id_kept(self, shelf: _Shelf, message: Message, now: datetime, window: timedelta) -> str:
+        if message.dedup_id is None:
+            return message.id
+        noted, until = shelf.dedup.get(message.dedup_id, ("", now))
+        if until > now:
+            return noted
+        shelf.dedup[message.dedup_id] = message.id, now + window
+        return message.id
 
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         states = {State.READY}
@@ -170,10 +203,12 @@ class _Messages(MessageStore):
 
         self._memory.on_shelf(key, work, None)
 
-    def delete_many(self, key: TopicKey, ids: Sequence[str]) -> None:
+    def delete_many(self, key: TopicKey, ids: Sequence[str], now: datetime) -> None:
         def work(shelf: _Shelf) -> None:
             for message_id in ids:
-                shelf.messages.pop(message_id, None)
+                message = shelf.messages.get(message_id)
+                if message is not None and not message.is_expired(now):
+                    del shelf.messages[message_id]
 
         self._memory.on_shelf(key, work, None)
 
@@ -197,6 +232,19 @@ class _Messages(MessageStore):
 
         self._memory.on_shelf(key, work, None)
 
+    def redrive(self, key: TopicKey, now: datetime) -> dict[TopicKey, int]:
+        def work(shelf: _Shelf) -> dict[TopicKey, int]:
+            moved: Counter[TopicKey] = Counter()
+            for letter in list(shelf.alive(now)):
+                if letter.source is not None and letter.state_at(now) is State.READY:
+                    del shelf.messages[letter.id]
+                    source = TopicKey(key.project_id, letter.source)
+                    self._memory.add(self._memory.shelf(source, now), letter.redriven(now))
+                    moved[source] += 1
+            return dict(moved)
+
+        return self._memory.on_shelf(key, work, {})
+
     def stats(self, key: TopicKey, now: datetime) -> Stats:
         def work(shelf: _Shelf) -> Stats:
             alive = list(shelf.alive(now))
@@ -219,6 +267,9 @@ class _Messages(MessageStore):
                 for claim in shelf.claims.values():
                     if not claim.is_live(now):
                         doomed.append(_drop(shelf.claims, claim.id))
+                for dedup_id, (_message_id, until) in shelf.dedup.items():
+                    if until <= now:
+                        doomed.append(_drop(shelf.dedup, dedup_id))
             for once, used_at in self._memory.keys.items():
                 if used_at < forget_keys:
                     doomed.append(_drop(self._memory.keys, once))
@@ -288,7 +339,7 @@ class _Claims(ClaimStore):
         place = shelf.topic.dead_letters
         if place is not None:
             del shelf.messages[message.id]
-            letter = message.dead(now, shelf.topic.dead_letter_ttl)
+            letter = message.dead(now, shelf.topic.dead_letter_ttl, shelf.topic.key.name)
             self._memory.add(self._memory.shelf(place, now), letter)
 
 

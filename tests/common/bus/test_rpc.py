@@ -60,7 +60,7 @@ class Calculator(Endpoint):
     def block(self, context: RequestContext) -> None:
         self.blocked.wait(10)
 
-    @rpc
+    @rpc(once=True)
     def note(self, context: RequestContext, text: str) -> None:
         self.seen.put(("note", text))
 

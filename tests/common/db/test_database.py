@@ -103,6 +103,17 @@ class TestSqlite(DatabaseContract):
         with pytest.raises(DatabaseUnavailable):
             self.put(database, "late")
 
+    def test_writers_are_told_when_there_is_no_thread_to_work_in(self, tmp_path: Path) -> None:
+        pool = ThreadPoolExecutor(1)
+        database = Database(DatabaseSettings(url=f"sqlite:///{tmp_path}/x.db"), pool)
+        database.write(METADATA.create_all)
+        pool.shutdown()
+        with pytest.raises(RuntimeError, match="shutdown"):
+            self.put(database, "late")
+        with pytest.raises(RuntimeError, match="shutdown"):
+            self.put(database, "later")
+        database.close()
+
     def test_a_reader_sees_the_state_before_a_write_that_is_under_way(
         self, database: Database
     ) -> None:

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from kilo_common.db.database import Database
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State
-from kilo_messaging.domain.topic import Topic, TopicKey
+from kilo_messaging.domain.topic import Ordering, Topic, TopicKey
 from kilo_messaging.storage.base import ClaimStore
+from kilo_messaging.storage.sql.inserts import insert_rows
+from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
 from kilo_messaging.storage.sql.order import make_due_ready, take_ready
 from kilo_messaging.storage.sql.tables import (
     claims,
@@ -40,8 +42,7 @@ class SqlClaims(ClaimStore):
             row = find_topic(connection, key)
             if row is None:
                 return []
-            make_due_ready(connection, row.id, claim.created_at)
-            free = _take_living(connection, row.id, topic_of(row), limit, claim.created_at)
+            free = _take(connection, row.id, topic_of(row), limit, claim)
             if not free:
                 return []
             held = [
@@ -92,14 +93,30 @@ class SqlClaims(ClaimStore):
         def work(connection: sa.Connection) -> None:
             if _find_live(connection, key, claim_id, now, lock=True) is None:
                 return
+            topic_id = find_topic(connection, key).id
+            held = sa.select(_c.lane).where(_c.claim_id == claim_id)
+            names = lock_lanes(connection, topic_id, held)
             connection.execute(
                 messages.update()
                 .where(_c.claim_id == claim_id)
                 .values(state=int(State.READY), claim_id=None, visible_at=now)
             )
+            wake_lanes(connection, topic_id, names, now)
             connection.execute(claims.delete().where(claims.c.id == claim_id))
 
         self._database.write(work)
+
+
+def _take(
+    connection: sa.Connection, topic_id: int, topic: Topic, limit: int, claim: Claim
+) -> list[Message]:
+    """Up to `limit` messages that the claim may have; what was claimed too often is moved away."""
+    now = claim.created_at
+    if topic.ordering is Ordering.NONE:
+        make_due_ready(connection, topic_id, now)
+        return _take_living(connection, topic_id, topic, limit, now)
+    reader = LaneReader(connection, topic_id, now, claim.expires_at)
+    return reader.take(limit, topic.is_dead, lambda dead: _bury(connection, topic, dead, now))
 
 
 def _take_living(
@@ -126,8 +143,10 @@ def _bury(connection: sa.Connection, topic: Topic, dead: Sequence[Message], now:
         return
     target = ensure_topic(connection, place, now)
     connection.execute(messages.delete().where(_c.seq.in_([each.position for each in dead])))
-    letters = [message_row(each.dead(now, topic.dead_letter_ttl), target.id) for each in dead]
-    connection.execute(messages.insert(), letters)
+    letters = [each.dead(now, topic.dead_letter_ttl, topic.key.name) for each in dead]
+    lane_of = topic_of(target).lane
+    rows = [message_row(each, target.id, lane_of(each.group)) for each in letters]
+    insert_rows(connection, rows, now)
 
 
 def _hold(

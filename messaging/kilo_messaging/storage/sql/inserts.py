@@ -1,13 +1,23 @@
 """Writing many posts in one transaction."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Topic, TopicKey
+from kilo_messaging.storage.base import Posted
+from kilo_messaging.storage.sql.lanes import open_lanes
 from kilo_messaging.storage.sql.post_line import Outcome, Post
-from kilo_messaging.storage.sql.tables import message_row, messages, post_keys, topic_of
+from kilo_messaging.storage.sql.tables import (
+    deduplication,
+    message_row,
+    messages,
+    post_keys,
+    topic_of,
+)
 from kilo_messaging.storage.sql.topics import find_topic, insert_topic
 
 _KEY_USED = sa.select(post_keys.c.key).where(post_keys.c.key == sa.bindparam("once"))
@@ -27,9 +37,18 @@ def insert_posts(connection: sa.Connection, posts: Sequence[Post]) -> list[Outco
         except Exception as fault:  # noqa: BLE001 - `prepare` is the caller's, and so is its error
             outcome = fault
         outcomes.append(outcome)
+    if posts:
+        insert_rows(connection, rows, posts[0].now)
+    return outcomes
+
+
+def insert_rows(connection: sa.Connection, rows: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Add messages that `message_row` made, those of a lane behind all that are in it."""
+    in_lanes = [(row["topic_id"], row["lane"]) for row in rows if row["lane"] is not None]
+    if in_lanes:
+        open_lanes(connection, in_lanes, now)
     if rows:
         connection.execute(_INSERT, rows)
-    return outcomes
 
 
 def _insert(
@@ -50,8 +69,28 @@ def _insert(
     topics[post.key] = topic_id, topic
     if post.once is not None:
         connection.execute(post_keys.insert(), {"key": post.once, "used_at": post.now})
-    rows += [message_row(message, topic_id) for message in posted]
-    return posted
+    ids = [_id_kept(connection, topic_id, message, post) for message in posted]
+    added = [message for message, kept in zip(posted, ids, strict=True) if message.id == kept]
+    rows += [message_row(message, topic_id, topic.lane(message.group)) for message in added]
+    return Posted(ids, added)
+
+
+def _id_kept(connection: sa.Connection, topic_id: int, message: Message, post: Post) -> str:
+    """The message's id, which is noted under its deduplication id, or the one noted before."""
+    if message.dedup_id is None:
+        return message.id
+    kept = deduplication.c
+    known = (kept.topic_id == topic_id, kept.dedup_id == message.dedup_id)
+    row = connection.execute(sa.select(deduplication).where(*known).with_for_update()).first()
+    if row is not None and row.until > post.now:
+        return str(row.message_id)
+    noted = {"message_id": message.id, "until": post.now + post.window}
+    if row is not None:
+        connection.execute(deduplication.update().where(*known).values(noted))
+    else:
+        key = {"topic_id": topic_id, "dedup_id": message.dedup_id}
+        connection.execute(deduplication.insert(), key | noted)
+    return message.id
 
 
 def _look_up(connection: sa.Connection, post: Post) -> tuple[int | None, Topic]:

@@ -1,7 +1,7 @@
 """Messages in SQL."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,9 +9,18 @@ import sqlalchemy as sa
 from kilo_common.db.database import ConstraintViolated, Database
 from kilo_common.errors import KiloError
 from kilo_messaging.domain.message import Message, State, check_deletable
-from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.storage.base import MessageStore, Page, Prepare, Stats
+from kilo_messaging.domain.topic import Ordering, TopicKey
+from kilo_messaging.storage.base import (
+    WINDOW,
+    MessageStore,
+    Page,
+    Posted,
+    Prepare,
+    Stats,
+)
+from kilo_messaging.storage.sql.bulk import purge, redrive, remove
 from kilo_messaging.storage.sql.inserts import insert_posts
+from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
 from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
 from kilo_messaging.storage.sql.post_line import Outcome, Post, PostLine
 from kilo_messaging.storage.sql.sweep import sweep
@@ -19,10 +28,11 @@ from kilo_messaging.storage.sql.tables import (
     claims,
     message_of,
     messages,
+    topic_of,
 )
 from kilo_messaging.storage.sql.topics import find_topic
 
-PURGE_BATCH = 500
+ATTEMPTS = 4
 _c = messages.c
 
 
@@ -34,9 +44,15 @@ class SqlMessages(MessageStore):
         self._line = PostLine(self._post_all)
 
     def post(
-        self, key: TopicKey, prepare: Prepare, now: datetime, *, once: str | None = None
-    ) -> list[Message] | None:
-        return self._line.post(Post(key, prepare, now, once))
+        self,
+        key: TopicKey,
+        prepare: Prepare,
+        now: datetime,
+        *,
+        once: str | None = None,
+        window: timedelta = WINDOW,
+    ) -> Posted | None:
+        return self._line.post(Post(key, prepare, now, once, window))
 
     def _post_all(self, posts: Sequence[Post]) -> list[Outcome]:
         try:
@@ -47,10 +63,15 @@ class SqlMessages(MessageStore):
             return [self._post_alone(post) for post in posts]
 
     def _post_alone(self, post: Post) -> Outcome:
-        try:
-            return self._database.write(lambda connection: insert_posts(connection, [post]))[0]
-        except KiloError as fault:
-            return fault
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._database.write(lambda connection: insert_posts(connection, [post]))[0]
+            except ConstraintViolated as fault:
+                if attempt == ATTEMPTS:
+                    return fault
+            except KiloError as fault:
+                return fault
+        raise AssertionError("unreachable")
 
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         def work(connection: sa.Connection) -> list[Message] | None:
@@ -95,20 +116,26 @@ class SqlMessages(MessageStore):
             if topic is None:
                 return
             one = (_c.id == message_id, _c.topic_id == topic.id, _c.expires_at > now)
+            names = _lanes_of(connection, topic, *one)
             row = connection.execute(sa.select(messages).where(*one).with_for_update()).first()
             if row is None:
                 return
             live = claim_id is not None and _claim_is_live(connection, topic.id, claim_id, now)
             check_deletable(message_of(row), claim_id, claim_is_live=live, now=now)
             connection.execute(messages.delete().where(_c.seq == row.seq))
+            wake_lanes(connection, topic.id, names, now)
 
         self._database.write(work)
 
-    def delete_many(self, key: TopicKey, ids: Sequence[str]) -> None:
+    def delete_many(self, key: TopicKey, ids: Sequence[str], now: datetime) -> None:
         def work(connection: sa.Connection) -> None:
             topic = find_topic(connection, key)
-            if topic is not None:
-                connection.execute(messages.delete().where(_c.id.in_(ids), _c.topic_id == topic.id))
+            if topic is None:
+                return
+            those = (_c.id.in_(ids), _c.topic_id == topic.id)
+            names = _lanes_of(connection, topic, *those)
+            connection.execute(messages.delete().where(*those))
+            wake_lanes(connection, topic.id, names, now)
 
         self._database.write(work)
 
@@ -117,37 +144,22 @@ class SqlMessages(MessageStore):
             topic = find_topic(connection, key)
             if topic is None:
                 return []
-            make_due_ready(connection, topic.id, now)
-            rows = take_ready(connection, topic.id, limit, now)
-            _remove(connection, [row.seq for row in rows])
-            return [message_of(row) for row in rows]
+            if topic_of(topic).ordering is Ordering.NONE:
+                make_due_ready(connection, topic.id, now)
+                found = [message_of(row) for row in take_ready(connection, topic.id, limit, now)]
+            else:
+                reader = LaneReader(connection, topic.id, now, None)
+                found = reader.take(limit, lambda _claims: False, lambda _dead: None)
+            remove(connection, [message.position for message in found])
+            return found
 
         return self._database.write(work)
 
     def purge(self, key: TopicKey, now: datetime) -> None:
-        def work(connection: sa.Connection) -> int:
-            topic = find_topic(connection, key)
-            if topic is None:
-                return 0
-            removed = 0
-            for not_claimed in (
-                _c.state == int(State.READY),
-                _c.state == int(State.DELAYED),
-                sa.and_(_c.state == int(State.CLAIMED), _c.visible_at <= now),
-            ):
-                batch = (
-                    sa.select(_c.seq)
-                    .where(_c.topic_id == topic.id, not_claimed)
-                    .limit(PURGE_BATCH)
-                    .with_for_update(skip_locked=True)
-                )
-                found = connection.execute(batch).scalars().all()
-                _remove(connection, found)
-                removed += len(found)
-            return removed
+        purge(self._database, key, now)
 
-        while self._database.write(work):
-            pass
+    def redrive(self, key: TopicKey, now: datetime) -> dict[TopicKey, int]:
+        return redrive(self._database, key, now)
 
     def stats(self, key: TopicKey, now: datetime) -> Stats:
         def work(connection: sa.Connection) -> Stats:
@@ -191,9 +203,11 @@ def _claim_is_live(connection: sa.Connection, topic_id: int, claim_id: str, now:
     return connection.execute(query).first() is not None
 
 
-def _remove(connection: sa.Connection, positions: Sequence[int]) -> None:
-    if positions:
-        connection.execute(messages.delete().where(_c.seq.in_(positions)))
+def _lanes_of(connection: sa.Connection, topic: Any, *which: sa.ColumnElement[bool]) -> list[str]:
+    """Lock the lanes of some messages; their names. On a topic without order there are none."""
+    if topic_of(topic).ordering is Ordering.NONE:
+        return []
+    return lock_lanes(connection, topic.id, sa.select(_c.lane).where(*which))
 
 
 def _stats(connection: sa.Connection, topic_id: int, now: datetime) -> Stats:

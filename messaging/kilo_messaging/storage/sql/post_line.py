@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.storage.base import Prepare
+from kilo_messaging.storage.base import WINDOW, Posted, Prepare
 
 MOST = 128
 
@@ -25,9 +24,10 @@ class Post:
     prepare: Prepare
     now: datetime
     once: str | None = None
+    window: timedelta = WINDOW
 
 
-Outcome = list[Message] | Exception | None
+Outcome = Posted | Exception | None
 """What was posted, None where its key was used before, or why it was not."""
 WritePosts = Callable[[Sequence[Post]], list[Outcome]]
 """Posts all of these in one transaction; raises if none of them could be."""
@@ -52,7 +52,7 @@ class PostLine:
         self._waiting: list[_Waiting] = []
         self._busy = False
 
-    def post(self, post: Post) -> list[Message] | None:
+    def post(self, post: Post) -> Posted | None:
         """Post, alone or together with others; returns after the commit.
 
         Raises:
@@ -96,7 +96,7 @@ class PostLine:
             following.turn.set_result(_Lead())
 
 
-def _result(outcome: Outcome) -> list[Message] | None:
+def _result(outcome: Outcome) -> Posted | None:
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

@@ -6,7 +6,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kilo_messaging.storage.sql.tables import claims, deleted_topics, messages, post_keys
+from kilo_messaging.storage.sql.tables import (
+    claims,
+    deduplication,
+    deleted_topics,
+    lanes,
+    messages,
+    post_keys,
+)
 
 
 def sweep(connection: sa.Connection, now: datetime, limit: int, forget_keys: datetime) -> int:
@@ -16,6 +23,7 @@ def sweep(connection: sa.Connection, now: datetime, limit: int, forget_keys: dat
     removed += _remove(
         connection, post_keys.c.key, post_keys.c.used_at < forget_keys, limit - removed
     )
+    removed += _forget_duplicates(connection, now, limit - removed)
     return removed + _empty_deleted_topics(connection, limit - removed)
 
 
@@ -42,6 +50,19 @@ def _empty_deleted_topics(connection: sa.Connection, limit: int) -> int:
         return 0
     removed = _remove(connection, messages.c.seq, messages.c.topic_id == topic_id, limit)
     if removed == 0:
+        connection.execute(lanes.delete().where(lanes.c.topic_id == topic_id))
         connection.execute(deleted_topics.delete().where(deleted_topics.c.topic_id == topic_id))
         return 1
     return removed
+
+
+def _forget_duplicates(connection: sa.Connection, now: datetime, limit: int) -> int:
+    if limit <= 0:
+        return 0
+    kept = deduplication.c
+    over = sa.select(kept.topic_id, kept.dedup_id).where(kept.until <= now).limit(limit)
+    found = connection.execute(over.with_for_update(skip_locked=True)).all()
+    for row in found:
+        one = (kept.topic_id == row.topic_id, kept.dedup_id == row.dedup_id)
+        connection.execute(deduplication.delete().where(*one))
+    return len(found)

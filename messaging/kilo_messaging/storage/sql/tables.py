@@ -6,6 +6,14 @@ How a message is found quickly, however many there are:
   ready message; claimed and delayed ones lie in other stretches of the index and cost nothing.
 - `messages_due` (topic, state, visible_at) finds claims and delays that have ended, which are made
   ready again before anything is read in order.
+- On a topic that keeps order every message lies in a lane (the whole topic, or its group), and
+  `lanes` has a row for each lane that may hold messages. `lanes_due` (topic, next_at) leads a claim
+  to lanes whose first message may be ready, and `messages_lane` (topic, lane, sequence) to the
+  first messages of one lane: lanes that wait for a claim to end lie in another stretch of
+  `lanes_due`, and what waits behind a claimed message is never read. `next_at` may be too early,
+  which costs a look, but never too late. A lane's row is locked before its messages are: by posts,
+  so that positions become visible in order, by claims, and by whoever removes or releases its
+  first.
 - `messages_expiry` and `messages_claim` serve the sweep and operations on one claim.
 """
 
@@ -68,6 +76,10 @@ messages = sa.Table(
     sa.Column("visible_at", Timestamp, nullable=False),
     sa.Column("claim_id", text(36)),
     sa.Column("claim_count", sa.Integer, nullable=False),
+    sa.Column("message_group", text(128)),
+    sa.Column("lane", text(128)),
+    sa.Column("attributes", sa.LargeBinary(MAX_BODY)),
+    sa.Column("source", text(64)),
     sa.Index("messages_id", "id", unique=True),
     sa.Index("messages_ready", "topic_id", "state", "seq", "expires_at"),
     sa.Index("messages_expiry", "expires_at"),
@@ -88,6 +100,25 @@ sa.Index(
     postgresql_where=messages.c.claim_id.is_not(None),
 )
 
+sa.Index(
+    "messages_lane",
+    messages.c.topic_id,
+    messages.c.lane,
+    messages.c.seq,
+    messages.c.expires_at,
+    sqlite_where=messages.c.lane.is_not(None),
+    postgresql_where=messages.c.lane.is_not(None),
+)
+
+lanes = sa.Table(
+    "lanes",
+    metadata,
+    sa.Column("topic_id", Number, primary_key=True, autoincrement=False),
+    sa.Column("name", text(128), primary_key=True),
+    sa.Column("next_at", Timestamp, nullable=False),
+    sa.Index("lanes_due", "topic_id", "next_at"),
+)
+
 claims = sa.Table(
     "claims",
     metadata,
@@ -106,6 +137,16 @@ post_keys = sa.Table(
     sa.Column("key", text(255), primary_key=True),
     sa.Column("used_at", Timestamp, nullable=False),
     sa.Index("post_keys_used_at", "used_at"),
+)
+
+deduplication = sa.Table(
+    "deduplication",
+    metadata,
+    sa.Column("topic_id", Number, primary_key=True, autoincrement=False),
+    sa.Column("dedup_id", text(128), primary_key=True),
+    sa.Column("message_id", text(36), nullable=False),
+    sa.Column("until", Timestamp, nullable=False),
+    sa.Index("deduplication_until", "until"),
 )
 
 
@@ -131,11 +172,14 @@ def message_of(row: Any) -> Message:
         state=State(row.state),
         claim_id=row.claim_id,
         claim_count=row.claim_count,
+        group=row.message_group,
+        attributes=None if row.attributes is None else bytes(row.attributes),
+        source=row.source,
         position=row.seq,
     )
 
 
-def message_row(message: Message, topic_id: int) -> dict[str, Any]:
+def message_row(message: Message, topic_id: int, lane: str | None) -> dict[str, Any]:
     """A message as a row, without the sequence number, which the database gives."""
     return {
         "id": message.id,
@@ -149,4 +193,8 @@ def message_row(message: Message, topic_id: int) -> dict[str, Any]:
         "visible_at": message.visible_at,
         "claim_id": message.claim_id,
         "claim_count": message.claim_count,
+        "message_group": message.group,
+        "lane": lane,
+        "attributes": message.attributes,
+        "source": message.source,
     }

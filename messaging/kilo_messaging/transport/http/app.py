@@ -12,8 +12,15 @@ from urllib.parse import parse_qsl
 from kilo_common.context import RequestContext
 from kilo_common.errors import TooLarge
 from kilo_common.http.body import read_body
-from kilo_common.http.gateway import CONTEXT_KEY, Environ, Headers, StartResponse
-from kilo_common.http.upgrade import is_websocket
+from kilo_common.http.gateway import (
+    CONTEXT_KEY,
+    Environ,
+    Headers,
+    StartResponse,
+    request_headers,
+)
+from kilo_common.http.upgrade import ENDING_KEY, is_websocket
+from kilo_messaging.domain.signed_url import check_scope
 from kilo_messaging.errors import (
     FormRefused,
     LimitExceeded,
@@ -23,6 +30,7 @@ from kilo_messaging.errors import (
     PatchMediaUnsupported,
 )
 from kilo_messaging.protocol.core import Dispatcher, Request, Response
+from kilo_messaging.service.arrivals import never
 from kilo_messaging.transport.http.documents import HOME_TYPE, home_document, versions_document
 from kilo_messaging.transport.http.routes import Route, find_route
 
@@ -53,6 +61,8 @@ class MessagingApp:
         if path in ("/", ""):
             _only_get(method)
             return _send(start_response, method, Response(300, self._versions), [])
+        if "HTTP_URL_SIGNATURE" in environ:
+            check_scope(request_headers(environ), method, path)
         check_accept(environ, HOME_TYPE if path == "/v2/" else JSON)
         if path == "/v2/":
             _only_get(method)
@@ -82,6 +92,7 @@ class MessagingApp:
                 params=_params(action, query, route.names),
                 document=self._document(environ, method),
                 base=route.base,
+                ending=environ.get(ENDING_KEY, never),
             )
         )
         extra = [("Deprecation", DEPRECATED_SINCE)] if action == "message_get" else []

@@ -45,7 +45,9 @@ def _collection(plural: str, singular: str) -> dict[str, Any]:
     one = f"{root}/{{{singular}_name}}"
     name = {f"{singular}_name": f"param/{singular}_name"}
     page = {"marker": "param/marker", "limit": "param/limit"}
-    listing = page | {key: f"param/{key}" for key in ("echo", "include_claimed", "include_delayed")}
+    listing = page | {
+        key: f"param/{key}" for key in ("echo", "include_claimed", "include_delayed", "wait")
+    }
     claim = name | {"claim_id": "param/claim_id"}
     message = ["GET", "DELETE"] if plural == "queues" else ["DELETE"]
     return {
@@ -57,6 +59,8 @@ def _collection(plural: str, singular: str) -> dict[str, Any]:
         f"rel/{singular}": _template(one, name, ["GET", "PUT", "PATCH", "DELETE"]),
         f"rel/{singular}_stats": _template(f"{one}/stats", name, ["GET"]),
         f"rel/{singular}_purge": _template(f"{one}/purge", name, ["POST"]),
+        f"rel/{singular}_share": _template(f"{one}/share", name, ["POST"]),
+        f"rel/{singular}_redrive": _template(f"{one}/redrive", name, ["POST"]),
         f"rel/{singular}_post_messages": _template(f"{one}/messages", name, ["POST"]),
         f"rel/{singular}_messages": _template(
             f"{one}/messages{{?{','.join(listing)}}}", name | listing, ["GET", "DELETE"]
@@ -67,7 +71,9 @@ def _collection(plural: str, singular: str) -> dict[str, Any]:
             message,
         ),
         f"rel/{singular}_post_claim": _template(
-            f"{one}/claims{{?limit}}", name | {"limit": "param/claim_limit"}, ["POST"]
+            f"{one}/claims{{?limit,wait}}",
+            name | {"limit": "param/claim_limit", "wait": "param/wait"},
+            ["POST"],
         ),
         f"rel/{singular}_claim": _template(
             f"{one}/claims/{{claim_id}}", claim, ["GET", "PATCH", "DELETE"]

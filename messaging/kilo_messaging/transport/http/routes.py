@@ -19,6 +19,8 @@ _TOPIC: Methods = {
 _UNDER_TOPIC: Mapping[str, Methods] = {
     "stats": {"GET": "queue_get_stats"},
     "purge": {"POST": "queue_purge"},
+    "share": {"POST": "queue_share"},
+    "redrive": {"POST": "queue_redrive"},
     "messages": {
         "POST": "message_post",
         "GET": "message_list",

@@ -1,0 +1,1 @@
+"""The matchmaker: who consumes what, and where. `base.py` holds the interface."""

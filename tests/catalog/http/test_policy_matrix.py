@@ -1,0 +1,151 @@
+"""Who may do what: every route, asked by every role and by other projects, against one table.
+
+Each caller meets things of its own, made anew, so that no answer depends on the one before. Images
+belong to p1; the shared ones have p2 and p4 as members; p3 has nothing to do with them.
+"""
+
+from typing import Any
+
+import pytest
+
+from catalog_story import DATA, V21, Catalog
+
+CALLERS = (
+    ("p1", "reader"),
+    ("p1", "member"),
+    ("p1", "manager"),
+    ("p9", "admin"),
+    ("p1", "service"),
+    ("p1", "unheard-of"),
+    ("p2", "member"),
+    ("p2", "reader"),
+    ("p3", "member"),
+)
+EVERYBODY = "200 200 200 200 200 200 200 200 200"
+READERS = "200 200 200 200 403 403 200 200 200"
+ADMIN = "403 403 403 200 403 403 403 403 403"
+SEE_SHARED = "200 200 200 200 403 403 200 200 404"
+OWNER_200 = "403 200 200 200 403 403 403 403 404"
+OWNER_204 = "403 204 204 204 403 403 403 403 404"
+
+# method, path, the image it is about, body, and the answer to each of the callers, in their order:
+#                            reader member manager admin service none | other project's members,
+#                            one of which may only read | a stranger
+TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
+    ("GET", "/", "", None, "300 300 300 300 300 300 300 300 300"),
+    ("GET", "/versions", "", None, EVERYBODY),
+    ("GET", "/v2/schemas/<name>", "", None, EVERYBODY),
+    ("GET", "/v2/info/stores", "", None, EVERYBODY),
+    ("GET", "/v2/info/stores/detail", "", None, ADMIN),
+    ("GET", "/v2/info/import", "", None, EVERYBODY),
+    ("GET", "/v2/info/usage", "", None, EVERYBODY),
+    ("GET", "/v2/images", "", None, READERS),
+    ("POST", "/v2/images", "", {}, "403 201 201 201 403 403 201 403 201"),
+    ("POST", "/v2/images", "", {"owner": "p7"}, "403 403 403 201 403 403 403 403 403"),
+    ("POST", "/v2/images", "", {"visibility": "public"}, "403 403 403 201 403 403 403 403 403"),
+    ("POST", "/v2/images", "", {"visibility": "community"}, "403 201 201 201 403 403 201 403 201"),
+    ("GET", "/v2/images/<image_id>", "shared", None, SEE_SHARED),
+    ("GET", "/v2/images/<image_id>", "private", None, "200 200 200 200 403 403 404 404 404"),
+    ("GET", "/v2/images/<image_id>", "community", None, READERS),
+    ("GET", "/v2/images/<image_id>", "public", None, READERS),
+    ("PATCH", "/v2/images/<image_id>", "shared", {"name": "x"}, OWNER_200),
+    ("PATCH", "/v2/images/<image_id>", "private", {"name": "x"},
+     "403 200 200 200 403 403 404 404 404"),
+    ("PATCH", "/v2/images/<image_id>", "public", {"name": "x"},
+     "403 200 200 200 403 403 403 403 403"),
+    ("PATCH", "/v2/images/<image_id>", "shared", {"visibility": "community"}, OWNER_200),
+    ("PATCH", "/v2/images/<image_id>", "shared", {"visibility": "public"},
+     "403 403 403 200 403 403 403 403 404"),
+    ("PATCH", "/v2/images/<image_id>", "shared", {"owner": "p7"},
+     "403 403 403 200 403 403 403 403 404"),
+    ("DELETE", "/v2/images/<image_id>", "shared", None, OWNER_204),
+    ("DELETE", "/v2/images/<image_id>", "private", None, "403 204 204 204 403 403 404 404 404"),
+    ("DELETE", "/v2/images/<image_id>", "community", None, "403 204 204 204 403 403 403 403 403"),
+    ("GET", "/v2/images/<image_id>/file", "shared", None, SEE_SHARED),
+    ("GET", "/v2/images/<image_id>/file", "private", None, "200 200 200 200 403 403 404 404 404"),
+    ("GET", "/v2/images/<image_id>/file", "deactivated", None,
+     "403 403 403 200 403 403 403 403 404"),
+    ("PUT", "/v2/images/<image_id>/file", "queued", b"data", OWNER_204),
+    ("PUT", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
+    ("DELETE", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
+    ("POST", "/v2/images/<image_id>/actions/deactivate", "shared", None, OWNER_204),
+    ("POST", "/v2/images/<image_id>/actions/reactivate", "deactivated", None, OWNER_204),
+    ("GET", "/v2/images/<image_id>/members", "shared", None, SEE_SHARED),
+    ("POST", "/v2/images/<image_id>/members", "shared", {"member": "p5"}, OWNER_200),
+    ("GET", "/v2/images/<image_id>/members/<project_id>", "shared", None, SEE_SHARED),
+    ("PUT", "/v2/images/<image_id>/members/<project_id>", "shared", {"status": "accepted"},
+     "403 403 403 200 403 403 200 403 404"),
+    ("DELETE", "/v2/images/<image_id>/members/<project_id>", "shared", None, OWNER_204),
+)  # fmt: skip
+
+
+def make(catalog: Catalog, kind: str) -> str:
+    """An image of p1 as the table names it."""
+    owner = catalog.as_("p1", "admin,member")
+    visibility = kind if kind in ("private", "public", "community") else "shared"
+    wanted: dict[str, Any] = {"visibility": visibility, "tags": ["t"]}
+    image_id = owner.create_raw(**wanted) if kind == "queued" else owner.create_active(**wanted)
+    path = f"/v2/images/{image_id}"
+    if visibility == "shared":
+        for project in ("p2", "p4"):
+            owner.request("POST", f"{path}/members", json={"member": project})
+    if kind == "deactivated":
+        owner.request("POST", f"{path}/actions/deactivate")
+    return image_id
+
+
+def send(caller: Catalog, method: str, path: str, body: Any) -> int:
+    rest: dict[str, Any] = {}
+    if isinstance(body, bytes):
+        rest = {"data": body, "content_type": DATA}
+    elif method == "PATCH":
+        steps = [
+            {"op": "replace", "path": f"/{name}", "value": value} for name, value in body.items()
+        ]
+        rest = {"json": steps, "content_type": V21}
+    elif body is not None:
+        rest = {"json": body}
+    return caller.request(method, path, **rest).status_code
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "body", "expected"),
+    TABLE,
+    ids=[f"{row[0]} {row[1]} {row[2]} {row[3] or ''}".replace(":", "=") for row in TABLE],
+)
+def test_a_route_answers_each_caller_as_the_table_says(
+    catalog: Catalog, method: str, path: str, kind: str, body: Any, expected: str
+) -> None:
+    answers = []
+    for project, role in CALLERS:
+        names = {"<name>": "image", "<path:tag>": "t", "<project_id>": "p2"}
+        names["<image_id>"] = make(catalog, kind) if kind else ""
+        asked = path
+        for name, value in names.items():
+            asked = asked.replace(name, value)
+        answers.append(send(catalog.as_(project, role), method, asked, body))
+    assert dict(zip(CALLERS, answers, strict=True)) == dict(
+        zip(CALLERS, map(int, expected.split()), strict=True)
+    )
+
+
+def test_the_table_has_every_route(catalog: Catalog) -> None:
+    # The gateway hides the application it serves; the routes are known to nobody else.
+    flask = catalog.api.app._app.__self__
+    served = {
+        (method, rule.rule)
+        for rule in flask.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert {(row[0], row[1]) for row in TABLE} == served
+
+
+def test_an_answer_to_a_stranger_does_not_tell_whether_an_image_exists(catalog: Catalog) -> None:
+    image_id = make(catalog, "private")
+    other = "00000000-0000-4000-8000-000000000000"
+    stranger = catalog.as_("p3")
+    for method, rest in (("GET", ""), ("DELETE", ""), ("GET", "/file"), ("GET", "/members")):
+        hidden = stranger.request(method, f"/v2/images/{image_id}{rest}")
+        missing = stranger.request(method, f"/v2/images/{other}{rest}")
+        assert hidden.status_code == missing.status_code == 404
+        assert hidden.text.replace(image_id, other) == missing.text

@@ -1,5 +1,7 @@
 """SQLAlchemy engines, set up so that a commit survives a power cut on each database."""
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +88,8 @@ def _open_sqlite(url: sa.URL, settings: DatabaseSettings, writer: bool) -> sa.En
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, and which kind
+        _use_wal(connection, settings.busy_timeout)
         for pragma in (
-            "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
             "temp_store = MEMORY",
@@ -100,3 +102,16 @@ def _open_sqlite(url: sa.URL, settings: DatabaseSettings, writer: bool) -> sa.En
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine
+
+
+def _use_wal(connection: Any, timeout: float) -> None:
+    """Switch to write-ahead logging; SQLite does not wait for others who do the same just now."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as fault:
+            if "locked" not in str(fault) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from kilo_common.db.database import ConstraintViolated, Database, DatabaseUnavailable
+from kilo_common.db.engine import open_engine
 from kilo_common.db.types import Timestamp
 from kilo_common.errors import ConfigInvalid
 from kilo_common.settings import DatabaseSettings
@@ -141,6 +142,23 @@ class TestServers(DatabaseContract):
         database.write(METADATA.create_all)
         yield database
         database.close()
+
+
+def test_many_may_open_a_new_sqlite_file_at_once(tmp_path: Path) -> None:
+    for turn in range(20):
+        settings = DatabaseSettings(url=f"sqlite:///{tmp_path}/new{turn}.db")
+        together = threading.Barrier(8)
+
+        def connect(settings: DatabaseSettings, together: threading.Barrier) -> None:
+            engine = open_engine(settings)
+            together.wait()
+            with engine.connect():
+                pass
+            engine.dispose()
+
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(connect, settings, together) for _ in range(8)]:
+                done.result()
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "sqlite://", "oracle9://x"])

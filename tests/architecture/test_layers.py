@@ -28,7 +28,8 @@ def test_the_layers_hold() -> None:
 
 def test_kombu_is_imported_by_its_driver_only() -> None:
     importers = {path for path in MODULES if {"kombu", "amqp"} & imported(path)}
-    assert {path.parent.name for path in importers} == {"kombu_transport"}
+    assert importers
+    assert all("kombu_transport" in path.parts for path in importers)
 
 
 def test_zmq_is_imported_by_its_driver_only() -> None:

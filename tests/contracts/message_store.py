@@ -1,6 +1,7 @@
 """What every message store must do: one suite, run against each driver."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -357,6 +358,7 @@ class MessageStoreContract:
         def keep_posting() -> None:
             while not purged.is_set():
                 self.post("new")
+                time.sleep(0)  # lets the others run where threads are greenlets
 
         with ThreadPoolExecutor(1) as poster:
             posting = poster.submit(keep_posting)

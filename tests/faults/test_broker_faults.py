@@ -144,7 +144,7 @@ def test_calls_work_again_at_once_after_a_broken_connection(node, target, fault:
         assert until_it_works(lambda: client.call(CONTEXT, "echo", x=3, timeout=1.0)) < 2.0
 
 
-@pytest.mark.parametrize("durable", ["durable=true", "quorum=true"])
+@pytest.mark.parametrize("durable", ["durable=true"])
 def test_no_confirmed_notification_is_lost_when_the_broker_is_killed(
     node, target, durable: str
 ) -> None:

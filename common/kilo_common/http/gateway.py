@@ -17,6 +17,7 @@ from kilo_common.errors import Failure, KiloError, Unauthenticated
 from kilo_common.http.auth import AuthStrategy
 from kilo_common.http.cors import cors_headers, is_preflight
 from kilo_common.http.metrics import HttpMetrics
+from kilo_common.http.outbound import FileBody
 from kilo_common.http.status import status_of
 from kilo_common.http.upgrade import is_websocket
 
@@ -121,13 +122,35 @@ def error_headers(error: KiloError) -> Mapping[str, Any]:
     return found
 
 
-def request_headers(environ: Environ) -> dict[str, str]:
-    """The request's headers with names in lower case."""
-    return {
-        name[5:].replace("_", "-").lower(): value
-        for name, value in environ.items()
-        if name.startswith("HTTP_")
-    }
+class RequestHeaders(Mapping[str, str]):
+    """The request's headers with names in lower case, looked up in the environment as asked for."""
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        key = _KEYS.get(name) or _key_of(name)
+        value: str = self._environ[key]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._environ:
+            if name.startswith("HTTP_"):
+                yield name[5:].replace("_", "-").lower()
+
+    def __len__(self) -> int:
+        return sum(1 for _name in self)
+
+
+def _key_of(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+_KEYS = {
+    name: _key_of(name)
+    for name in ("x-auth-token", "x-project-id", "x-roles", "x-user-id", "url-signature")
+}
+"""Those that each request is asked for."""
 
 
 class _Exchange:
@@ -146,7 +169,7 @@ class _Exchange:
         self._began = time.perf_counter()
         self._status = 0
         self._sent = 0
-        self._cors = cors_headers(environ, options.cors_origins)
+        self._cors = cors_headers(environ, options.cors_origins) if "HTTP_ORIGIN" in environ else ()
         self.method: str = environ["REQUEST_METHOD"]
         inbound = environ.get("HTTP_X_OPENSTACK_REQUEST_ID", "")
         self.context = RequestContext(
@@ -159,7 +182,7 @@ class _Exchange:
 
     def identify(self, auth: AuthStrategy) -> None:
         """Put who asks into the context."""
-        who = auth.authenticate(request_headers(self._environ))
+        who = auth.authenticate(RequestHeaders(self._environ))
         self.context = RequestContext(
             project_id=who.project_id,
             user_id=who.user_id,
@@ -191,7 +214,17 @@ class _Exchange:
         return [b"" if self.method == "HEAD" else body]
 
     def watch(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """`body`, with the access log written when it has been sent or the client has gone."""
+        """`body`, with the access log written when it has been sent or the client has gone.
+
+        A body that is whole already is as good as sent.
+        """
+        if type(body) is list:
+            self._sent = sum(map(len, body))
+            self.close()
+            return body
+        if isinstance(body, FileBody):
+            body.on_sent, body.on_close = self.sent, self.close
+            return body
         return _WatchedBody(body, self)
 
     def sent(self, count: int) -> None:

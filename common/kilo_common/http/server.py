@@ -1,30 +1,31 @@
-"""The embedded HTTP server: gevent's pywsgi with what it lacks. Only start files use it.
+"""The embedded HTTP server: accepts connections and watches over them. Only start files use it.
 
 TCP_NODELAY is set on the listening socket (accepted sockets inherit it): without it a keep-alive
 answer waits for the client's delayed acknowledgement, about 40 ms.
 """
 
-import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable
+import sys
+import time
 from typing import Any
-from weakref import WeakSet
 
-from gevent import pywsgi
+import gevent
 from gevent.pool import Pool
 
 from kilo_common.errors import ConfigInvalid
+from kilo_common.http.connection import Connection, Limits, Phase, Shop
 from kilo_common.http.gateway import WSGIApplication
-from kilo_common.http.upgrade import ENDING_KEY, TAKEOVER_KEY
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
 IDLE_TIMEOUT = 120.0
 """Seconds that a client may neither send what it began nor read what it asked for."""
-DRAIN_LIMIT = 4 * 1024 * 1024
-"""Bytes of an unread request body that are read and dropped so that the client sees our answer."""
+HEAD_TIMEOUT = 30.0
+"""Seconds that the head of a request may take, from its first byte."""
+_WATCH = 0.5
+_ACCEPT_AGAIN = 0.1
 
 
 class ListenFailed(ConfigInvalid):
@@ -45,14 +46,18 @@ class HttpServer:
         name: str,
         max_connections: int = 10_000,
         idle_timeout: float = IDLE_TIMEOUT,
+        head_timeout: float = HEAD_TIMEOUT,
     ) -> None:
         self._app = app
         self._host = host
         self._port = port
         self._name = name
         self._pool = Pool(max_connections)
-        self._idle_timeout = idle_timeout
-        self._server: _Server | None = None
+        self._limits = Limits(idle_timeout, min(idle_timeout, head_timeout))
+        self._connections: set[Connection] = set()
+        self._listener: socket.socket | None = None
+        self._ending = False
+        self._tasks: list[gevent.Greenlet[..., None]] = []
 
     @property
     def url(self) -> str:
@@ -66,18 +71,11 @@ class HttpServer:
         Raises:
             ListenFailed: the port is taken, or the address is not ours.
         """
-        listener = open_listener(self._host, self._port, self._name)
+        listener = self._listener = open_listener(self._host, self._port, self._name)
         self._port = listener.getsockname()[1]
-        self._server = _Server(
-            listener,
-            self._app,
-            spawn=self._pool,
-            log=None,
-            error_log=logging.getLogger("kilo.http.server"),
-            handler_class=_Handler,
-        )
-        self._server.idle_timeout = self._idle_timeout
-        self._server.start()
+        self._ending = False
+        shop = Shop(self._app, self._environ(), self._limits, lambda: self._ending)
+        self._tasks = [gevent.spawn(self._accept, listener, shop), gevent.spawn(self._watch)]
         log.debug("%s listens on %s", self._name, self.url)
 
     def stop(self, timeout: float) -> None:
@@ -86,11 +84,60 @@ class HttpServer:
         Connections without a request close at once. Sessions on sockets that were taken over see
         the end of their input, and can say goodbye.
         """
-        if self._server is not None:
-            self._server.close()
-            self._server.end_waiting()
-            self._server.stop(timeout=timeout)
-            self._server = None
+        if self._listener is None:
+            return
+        self._ending = True
+        gevent.killall(self._tasks)
+        self._listener.close()
+        self._listener = None
+        for connection in tuple(self._connections):
+            if connection.phase in (Phase.IDLE, Phase.TAKEN):
+                connection.expire()
+        self._pool.join(timeout)
+        self._pool.kill()
+
+    def _environ(self) -> dict[str, Any]:
+        return {
+            "GATEWAY_INTERFACE": "CGI/1.1",
+            "SERVER_NAME": self._host,
+            "SERVER_PORT": str(self._port),
+            "SCRIPT_NAME": "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+        }
+
+    def _accept(self, listener: socket.socket, shop: Shop) -> None:
+        while True:
+            try:
+                sock, peer = listener.accept()
+            except OSError as fault:
+                # Too many open files, or a client that left already: others must still get in.
+                log.warning("%s cannot accept a connection: %s", self._name, fault)
+                gevent.sleep(_ACCEPT_AGAIN)
+                continue
+            self._pool.spawn(self._serve, Connection(sock, peer[:2], shop))
+
+    def _serve(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        try:
+            connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    def _watch(self) -> None:
+        """Wake the connections whose time is up; they end by themselves."""
+        pause = min(_WATCH, self._limits.head / 4)
+        while True:
+            gevent.sleep(pause)
+            now = time.monotonic()
+            for connection in tuple(self._connections):
+                if connection.deadline <= now:
+                    connection.expire()
 
 
 def open_listener(host: str, port: int, name: str) -> socket.socket:
@@ -122,98 +169,3 @@ def _listen_advice(fault: Exception, host: str, port: int, name: str) -> str:
     if code == errno.EACCES:
         return f"Port {port} ({name}) may only be used by root: choose one above 1023."
     return f"{name} cannot listen on {host}:{port}: {fault}"
-
-
-class _Server(pywsgi.WSGIServer):
-    """pywsgi that knows which connections have no request in hand."""
-
-    idle_timeout = IDLE_TIMEOUT
-    ending = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.idle: WeakSet[socket.socket] = WeakSet()
-        self.taken: WeakSet[socket.socket] = WeakSet()
-
-    def end_waiting(self) -> None:
-        """End the input of connections that wait for a request, and of those taken over."""
-        self.ending = True
-        for waiting in (*self.idle, *self.taken):
-            with contextlib.suppress(OSError):  # the client may be gone already
-                waiting.shutdown(socket.SHUT_RD)
-
-
-class _Handler(pywsgi.WSGIHandler):
-    """A connection that can hand its socket over, and that does not drain an endless body."""
-
-    server: _Server
-    wsgi_input: pywsgi.Input
-
-    def handle(self) -> None:
-        self.socket.settimeout(self.server.idle_timeout)
-        super().handle()
-
-    def read_requestline(self) -> Any:
-        if self.server.ending:
-            return ""
-        waiting = self.socket
-        self.server.idle.add(waiting)
-        try:
-            return super().read_requestline()
-        finally:
-            self.server.idle.discard(waiting)
-
-    def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environ()
-        given = self.wsgi_input
-        self.wsgi_input = environ["wsgi.input"] = _Input(
-            given.rfile,
-            given.content_length,
-            socket=given.socket,
-            chunked_input=given.chunked_input,
-        )
-        self.wsgi_input.drained = self._drain_ended
-        environ[TAKEOVER_KEY] = self._take_over
-        environ[ENDING_KEY] = lambda: self.server.ending
-        return environ
-
-    def log_request(self) -> None:
-        """Nothing: the gateway writes the access log, and pywsgi would format its own in vain."""
-
-    def _take_over(self) -> socket.socket:
-        """Give the socket to the application: from now on we neither read nor write."""
-        self.close_connection = True
-        self.wsgi_input.content_length = 0
-        self.wsgi_input.chunked_input = False
-        taken: socket.socket = self.socket
-        taken.settimeout(None)
-        self.server.taken.add(taken)
-        return taken
-
-    def _drain_ended(self, complete: bool) -> None:
-        if not complete:
-            self.close_connection = True
-
-
-class _Input(pywsgi.Input):
-    """`wsgi.input` whose unread rest is dropped up to a limit; past it the connection closes."""
-
-    __slots__ = ("drained",)
-    drained: Callable[[bool], None]
-    _chunked_input_error: bool
-
-    def _discard(self) -> None:
-        if self._chunked_input_error:
-            self.drained(False)
-            return
-        self.send_100_continue_enabled = False
-        left = DRAIN_LIMIT
-        while left > 0:
-            if not self.chunked_input and self.position >= (self.content_length or 0):
-                return
-            piece = self.read(min(left, 65536))
-            if not piece:
-                self.drained(self.chunked_input)
-                return
-            left -= len(piece)
-        self.drained(False)

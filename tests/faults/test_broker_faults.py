@@ -92,7 +92,7 @@ def test_time_outs_hold_while_the_broker_is_down_and_calls_work_soon_after(node,
         for _ in range(2):  # the first may be written before the loss is noticed
             with gives_up_after(1.0) as caught:
                 transport.publish(target.topic_address, b"{}", timeout=1.0)
-        assert caught[0].details["published"] == "no"
+        assert not caught[0].may_have_been_published
         with gives_up_after(2.0):
             client.call(CONTEXT, "echo", x=2, timeout=2.0)
         node.start()
@@ -108,7 +108,7 @@ def test_time_outs_hold_while_the_broker_blocks_publishers(node, target) -> None
                     client.call(CONTEXT, "echo", x=2, timeout=1.0)
             with gives_up_after(1.0) as caught:
                 transport.publish(target.topic_address, b"{}", timeout=1.0)
-            assert caught[0].details["published"] == "no"
+            assert not caught[0].may_have_been_published
             with pytest.raises(BusUnavailable):
                 transport.check()
         finally:
@@ -126,7 +126,7 @@ def test_time_outs_hold_on_a_half_open_connection(node, target) -> None:
         proxy.freeze()
         with gives_up_after(1.0) as caught:
             transport.publish(target.server_address, b"{}", timeout=1.0)
-        assert caught[0].details["published"] == "unknown"
+        assert caught[0].may_have_been_published
         with gives_up_after(4.0):  # meanwhile heartbeats fail, and connecting hangs as well
             client.call(CONTEXT, "echo", x=2, timeout=4.0)
         proxy.thaw()

@@ -15,12 +15,18 @@ from typing import Any
 import amqp
 import pytest
 
+from brokers import rabbitmq
 from kilo_common.bus.connect import open_transport
 from kilo_common.bus.transport import Transport
 
 HERE = Path(__file__).parent
 PATIENCE = 20.0
-BROKER = "guest:guest@127.0.0.1:5672/"
+OUR_OPTIONS = {"transient": "durable=false", "durable": "", "quorum": "quorum=true"}
+PEER_OPTIONS = {
+    "transient": (),
+    "durable": ("amqp_durable_queues",),
+    "quorum": ("rabbit_quorum_queue", "rabbit_transient_quorum_queue"),
+}
 
 
 class Peer:
@@ -73,12 +79,18 @@ class Corner:
 
 
 @pytest.fixture
-def corner(rabbit_url: str) -> Iterator[Corner]:
+def broker(rabbit_port: int) -> str:
+    """A broker, as a URL has it after its scheme."""
+    return f"guest:guest@127.0.0.1:{rabbit_port}/"
+
+
+@pytest.fixture
+def corner(rabbit_port: int) -> Iterator[Corner]:
     corner = Corner(f"kilo-interop-{uuid.uuid4().hex[:8]}", f"interop-{uuid.uuid4().hex[:8]}")
     yield corner
     topic = corner.topic
     suffixes = ("", ".ours", ".peer-host", ".info", ".error", ".dead")
-    with amqp.Connection("127.0.0.1:5672") as connection:
+    with amqp.Connection(f"127.0.0.1:{rabbit_port}") as connection:
         channel = connection.channel()
         for suffix in suffixes:
             channel.queue_delete(topic + suffix)
@@ -86,7 +98,7 @@ def corner(rabbit_url: str) -> Iterator[Corner]:
 
 
 @pytest.fixture
-def peer(corner: Corner, durability: str) -> Iterator[Callable[[str], Peer]]:
+def peer(corner: Corner, durability: str, broker: str) -> Iterator[Callable[[str], Peer]]:
     """Starts the peer in a mode. It lives in TEST_PEER_FOLDER, or in .venv-peer of the checkout."""
     folder = Path(os.environ.get("TEST_PEER_FOLDER", HERE.parent.parent / ".venv-peer"))
     python = folder / "bin" / "python"
@@ -98,8 +110,8 @@ def peer(corner: Corner, durability: str) -> Iterator[Callable[[str], Peer]]:
     started: list[Peer] = []
 
     def start(mode: str) -> Peer:
-        durable = str(durability == "durable").lower()
-        url = f"rabbit://{BROKER}?amqp_durable_queues={durable}"
+        options = "&".join(f"{name}=true" for name in PEER_OPTIONS[durability])
+        url = f"rabbit://{broker}?{options}"
         started.append(Peer(python, mode, url, corner.exchange, corner.topic))
         return started[-1]
 
@@ -108,17 +120,17 @@ def peer(corner: Corner, durability: str) -> Iterator[Callable[[str], Peer]]:
         each.stop()
 
 
-@pytest.fixture(params=["transient", "durable"])
+# RabbitMQ 4 is told to take no transient queues, which the peer makes unless all are quorum queues.
+@pytest.fixture(params=["quorum"] if rabbitmq.FOLDER else ["transient", "durable"])
 def durability(request: pytest.FixtureRequest) -> str:
     """What both sides agree on; the peer's client cannot use an exchange made otherwise."""
     return str(request.param)
 
 
 @pytest.fixture
-def transport(durability: str, corner: Corner) -> Iterator[Transport]:
+def transport(durability: str, corner: Corner, broker: str) -> Iterator[Transport]:
     """Ours."""
-    durable = "true" if durability == "durable" else "false"
-    transport = open_transport(f"rabbit://{BROKER}?durable={durable}")
+    transport = open_transport(f"rabbit://{broker}?{OUR_OPTIONS[durability]}")
     transport.start()
     yield transport
     transport.stop(5)

@@ -17,7 +17,6 @@ from kilo_common.context import RequestContext
 from kilo_common.ids import random_id
 
 pytestmark = pytest.mark.services
-BROKER = "guest:guest@127.0.0.1:5672/"
 CONTEXT = RequestContext(project_id="p1", user_id="u1")
 
 
@@ -140,11 +139,11 @@ class TestOurClient:
         assert server.next() == {"noted": "fresh"}
 
     def test_uses_what_a_peer_of_another_durability_made(
-        self, peer, target: Target, corner
+        self, peer, target: Target, broker: str
     ) -> None:
         peer("server")
         for options in ("durable=true", "quorum=true", "durable=false"):
-            transport = open_transport(f"rabbit://{BROKER}?{options}")
+            transport = open_transport(f"rabbit://{broker}?{options}")
             assert client(transport, target).call(CONTEXT, "add", a=2, b=3) == 5
             transport.stop(5)
 

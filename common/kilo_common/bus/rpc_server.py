@@ -154,9 +154,8 @@ class RpcServer:
         if request.message_id is None or request.reply_to is None:
             return
         address = Address(Kind.REPLY, "", request.reply_to)
-        message = Reply(
-            request.message_id, reply.result, reply.failure, reply.ending, self._ids()
-        ).to_message()
+        message = reply.to_message()
+        message["_msg_id"], message["_unique_id"] = request.message_id, self._ids()
         try:
             self._sender.send(
                 *(MessageKind.REPLY, request.message_id, address, message),

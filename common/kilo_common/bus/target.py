@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
+import msgspec
+
 
 class Kind(Enum):
     """How an address treats several consumers."""
@@ -18,8 +20,7 @@ class Kind(Enum):
     """What the consumers of a queue rejected, kept until somebody looks."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A place on the bus. `name` is the routing key and, for a plain queue, the queue's name."""
 
     kind: Kind

@@ -65,13 +65,16 @@ class Topology:
             return ""
         return _dead_queue(address) if address.kind is Kind.DEAD else address.name
 
-    def queue(self, address: Address, group: str, unique: str) -> QueuePlan:
-        """The queue that a consumer of `address` reads. `unique` tells fanout queues apart."""
+    def queue(
+        self, address: Address, group: str, unique: str, durable_only: bool = False
+    ) -> QueuePlan:
+        """The queue that a consumer of `address` reads. `unique` tells fanout queues apart; with
+        `durable_only` the broker takes no others."""
         exchange = self.exchange(address)
-        if address.kind is Kind.REPLY:
-            return self._transient(exchange, address.name, address.name)
-        if address.kind is Kind.FANOUT:
-            return self._transient(exchange, f"{address.name}_fanout_{unique}", address.name)
+        if address.kind in (Kind.REPLY, Kind.FANOUT):
+            fanout = address.kind is Kind.FANOUT
+            name = f"{address.name}_fanout_{unique}" if fanout else address.name
+            return self._passing(exchange, name, address.name, durable_only)
         name = _dead_queue(address) if address.kind is Kind.DEAD else group or address.name
         arguments: dict[str, Any] = {"x-queue-type": "quorum"} if self.quorum else {}
         if self.temporary and self.extensions:
@@ -80,15 +83,22 @@ class Topology:
             exchange,
             name,
             self.routing_key(address),
-            durable=self.quorum or (self.durable and not self.temporary),
+            durable=durable_only or self.quorum or (self.durable and not self.temporary),
             auto_delete=self.temporary and not self.extensions,
             arguments=arguments,
         )
 
-    def _transient(self, exchange: ExchangePlan, name: str, key: str) -> QueuePlan:
-        if self.extensions:
-            return QueuePlan(exchange, name, key, arguments={"x-expires": TRANSIENT_EXPIRY_MS})
-        return QueuePlan(exchange, name, key, auto_delete=True)
+    def _passing(
+        self, exchange: ExchangePlan, name: str, key: str, durable_only: bool
+    ) -> QueuePlan:
+        """A queue of one consumer. Its messages are not meant to survive the broker, nor is the
+        queue, unless nothing else is to be had. Then it is on the nodes that work queues are on."""
+        if not self.extensions:
+            return QueuePlan(exchange, name, key, durable=durable_only, auto_delete=True)
+        arguments: dict[str, Any] = {"x-expires": TRANSIENT_EXPIRY_MS}
+        if durable_only and self.quorum:
+            arguments["x-queue-type"] = "quorum"
+        return QueuePlan(exchange, name, key, durable=durable_only, arguments=arguments)
 
 
 def _dead_queue(address: Address) -> str:

@@ -6,9 +6,10 @@ A driver moves bytes; what they mean is `envelope.py`'s business. Every driver p
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
+
+import msgspec
 
 from kilo_common.bus.target import Address
 
@@ -31,8 +32,7 @@ class Capability(Enum):
     """One consumer of one queue gets messages in the order of their publishing."""
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One message in a consumer's hands. Exactly one of the three must be called, once, later."""
 
     body: bytes
@@ -40,11 +40,11 @@ class Delivery:
     """Somebody had it before and did not finish."""
     headers: Mapping[str, str]
     """What the publisher said beside the body; empty for most."""
-    ack: Callable[[], None] = field(repr=False)
+    ack: Callable[[], None]
     """The work is done: forget the message."""
-    requeue: Callable[[], None] = field(repr=False)
+    requeue: Callable[[], None]
     """The work was not done: give it out again, marked as redelivered."""
-    reject: Callable[[str], None] = field(repr=False)
+    reject: Callable[[str], None]
     """The message can never be served, for the reason given: a message of a queue goes to its dead
     letters, with the reason in the header DEAD_REASON; any other is dropped."""
 

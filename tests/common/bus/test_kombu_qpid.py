@@ -33,13 +33,12 @@ class Wire:
                     yield struct.unpack_from(">HH", payload), payload
 
 
-def test_nothing_but_the_standard_is_asked_of_the_broker(rabbit_url: str) -> None:
-    del rabbit_url
+def test_nothing_but_the_standard_is_asked_of_the_broker(rabbit_port: int) -> None:
     wire = Wire()
     target = Target(f"kilo-qpid-{id(wire)}", exchange="kilo-qpid")
     reply = Address(Kind.REPLY, "", f"reply_{id(wire)}")
     inbox = Inbox()
-    with FaultProxy("127.0.0.1", 5672, on_sent=wire.data.append) as proxy:
+    with FaultProxy("127.0.0.1", rabbit_port, on_sent=wire.data.append) as proxy:
         transport = open_transport(f"qpid://127.0.0.1:{proxy.port}/?temporary=true")
         transport.start()
         for address in (target.topic_address, target.fanout_address, reply):

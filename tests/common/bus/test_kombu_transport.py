@@ -37,14 +37,24 @@ def test_a_broker_that_is_not_there_is_said_so() -> None:
 def test_publishing_gives_up_at_its_time_out() -> None:
     transport = KombuTransport("rabbit://guest:guest@127.0.0.1:1/")
     began = time.monotonic()
-    with pytest.raises(BusUnavailable):
+    with pytest.raises(BusUnavailable) as caught:
         transport.publish(Target("nowhere").topic_address, b"{}", timeout=1.0)
     assert time.monotonic() - began < 2.0
+    assert not caught.value.may_have_been_published
 
 
-def test_the_second_host_serves_when_the_first_does_not(rabbit_url: str) -> None:
-    del rabbit_url
-    transport = KombuTransport("rabbit://guest:guest@127.0.0.1:1,guest:guest@127.0.0.1:5672/")
+def test_a_stopped_bus_publishes_nothing_and_says_so(rabbit_url: str) -> None:
+    transport = open_transport(rabbit_url)
+    transport.start()
+    transport.stop(5)
+    with pytest.raises(BusUnavailable, match="stopped") as caught:
+        transport.publish(Target("nowhere").topic_address, b"{}")
+    assert not caught.value.may_have_been_published
+
+
+def test_the_second_host_serves_when_the_first_does_not(rabbit_port: int) -> None:
+    hosts = f"guest:guest@127.0.0.1:1,guest:guest@127.0.0.1:{rabbit_port}"
+    transport = KombuTransport(f"rabbit://{hosts}/")
     transport.start()
     transport.check()
     transport.stop(5)

@@ -1,5 +1,6 @@
 """Stores in the place of a broker, against the contract for what they promise."""
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -68,12 +69,23 @@ def test_what_a_stopped_consumer_had_in_hand_is_given_out_again(redis_url: str) 
 def test_a_store_that_is_not_there_is_said_so() -> None:
     transport = open_transport("redis://127.0.0.1:1/0")
     began = time.monotonic()
-    with pytest.raises(BusUnavailable):
+    with pytest.raises(BusUnavailable) as caught:
         transport.publish(Target("nowhere").topic_address, b"{}", timeout=1.0)
+    assert not caught.value.may_have_been_published
     assert time.monotonic() - began < 1.5
     with pytest.raises(BusUnavailable):
         transport.start()
     transport.stop(1)
+
+
+def test_what_waits_for_a_store_that_hangs_is_not_published_after_its_time_out() -> None:
+    """Greeted by nobody: a socket that listens and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        transport = open_transport(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        with pytest.raises(BusUnavailable, match="nothing was published") as caught:
+            transport.publish(Target("nowhere").topic_address, b"{}", timeout=0.3)
+    assert not caught.value.may_have_been_published
+    transport.stop(0)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class Calculator(Endpoint):
         return "not for callers"
 
 
-@pytest.fixture(params=["memory://", pytest.param("rabbit", marks=pytest.mark.services)])
+@pytest.fixture(params=["memory://", "zmq://", pytest.param("rabbit", marks=pytest.mark.services)])
 def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     url = request.param
     if url == "rabbit":

@@ -29,11 +29,19 @@ class KombuConsumer(Consumer):
     """Reads one queue. After a lost connection, what was unacknowledged comes again."""
 
     def __init__(
-        self, plan: QueuePlan, deliver: Deliver, prefetch: int, bury: Bury, *, owned: bool
+        self,
+        plan: Callable[[bool], QueuePlan],
+        deliver: Deliver,
+        prefetch: int,
+        bury: Bury,
+        *,
+        owned: bool,
     ) -> None:
-        """`bury` puts away a message that is rejected, before it is acknowledged. An `owned` queue
-        is nobody else's and goes when the consumer is cancelled."""
-        self.plan = plan
+        """`plan` says what to declare on a broker that wants all queues durable, or on one that
+        does not. `bury` puts away a message that is rejected, before it is acknowledged. An `owned`
+        queue is nobody else's and goes when the consumer is cancelled."""
+        self.name = plan(False).name
+        self._plan = plan
         self.cancelled = False
         self._deliver = deliver
         self._prefetch = prefetch
@@ -54,7 +62,7 @@ class KombuConsumer(Consumer):
         if self._link is link or self.cancelled:
             return
         deadline = time.monotonic() + ATTACH_TIMEOUT
-        declare_queue(link, self.plan, deadline)
+        declare_queue(link, self._plan(link.durable_only), deadline)
         channel = link.channel(deadline, lambda fault: self._detach(link, fault))
         channel.basic_qos(0, self._prefetch, False)
         with self._lock:
@@ -62,7 +70,7 @@ class KombuConsumer(Consumer):
         # Before the broker is asked: the first message may come with its answer.
         channel.callbacks[self._tag] = lambda message: self._take(channel, message)
         channel.basic_consume(
-            self.plan.name,
+            self.name,
             consumer_tag=self._tag,
             callback=channel.callbacks[self._tag],
             on_cancel=lambda _tag: channel.close_by(LookupError("the queue was deleted")),
@@ -78,14 +86,14 @@ class KombuConsumer(Consumer):
             if channel is not None and channel.connection is not None:
                 channel.basic_cancel(self._tag, nowait=True)
                 if self._owned:
-                    channel.queue_delete(self.plan.name, nowait=True)
+                    channel.queue_delete(self.name, nowait=True)
         except BROKER_ERRORS as fault:
             log.debug("a consumer is cancelled with its connection: %s", fault)
         self._let_go()
 
     def _detach(self, link: Link, fault: Exception) -> None:
         if link.alive and not self.cancelled:
-            log.warning("the consumer of %s is interrupted: %s", self.plan.name, fault)
+            log.warning("the consumer of %s is interrupted: %s", self.name, fault)
         with self._lock:
             if self._link is link:
                 self._link = self._channel = None
@@ -159,7 +167,9 @@ class Consumers:
             consumer.attach(link)
         except BROKER_ERRORS as fault:
             consumer.cancel()
-            raise BusUnavailable(f"The broker cannot be consumed from: {fault}") from fault
+            raise BusUnavailable(
+                f"The broker cannot be consumed from: {fault}", may_have_been_published=False
+            ) from fault
         with self._lock:
             self._all = [each for each in self._all if not each.cancelled] + [consumer]
 
@@ -186,4 +196,4 @@ class Consumers:
             except BROKER_ERRORS as fault:
                 if not link.alive:
                     raise
-                log.warning("%s cannot be consumed yet: %s", consumer.plan.name, fault)
+                log.warning("%s cannot be consumed yet: %s", consumer.name, fault)

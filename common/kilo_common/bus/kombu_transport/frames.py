@@ -20,7 +20,7 @@ _ACK = struct.Struct(">BHIHHQBB")
 _CONTENT = struct.Struct(">HHQH")
 # What every message says of itself: JSON, in UTF-8; bits 15, 14, 12 and 11 of the property flags.
 _TYPE = b"\x10application/json\x05utf-8"
-_MODE = b"\x02\x00"  # persistent, priority 0
+_PERSISTENT, _PASSING = b"\x02\x00", b"\x01\x00"  # and priority 0
 _FLAGS = 1 << 15 | 1 << 14 | 1 << 13 | 1 << 12 | 1 << 11
 _NO_HEADERS = b"\x00\x00\x00\x00"
 _EXPIRATION, _MESSAGE_ID = 1 << 8, 1 << 7
@@ -55,6 +55,7 @@ def publish(
     mandatory: bool,
     ttl: float | None,
     headers: Mapping[str, str],
+    persistent: bool,
     message_id: str,
     frame_max: int,
 ) -> bytes:
@@ -65,7 +66,8 @@ def publish(
         b"\x01" if mandatory else b"\x00",
     )
     flags = _FLAGS | _MESSAGE_ID
-    properties = [_TYPE, dumps("F", [dict(headers)]) if headers else _NO_HEADERS, _MODE]
+    table = dumps("F", [dict(headers)]) if headers else _NO_HEADERS
+    properties = [_TYPE, table, _PERSISTENT if persistent else _PASSING]
     if ttl is not None:
         flags |= _EXPIRATION
         properties.append(_short(str(max(1, math.ceil(ttl * 1000)))))

@@ -6,10 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-import kombu
-
 from kilo_common.bus.errors import BusUnavailable
-from kilo_common.bus.kombu_transport.connection import backoff, connect
+from kilo_common.bus.kombu_transport.connection import Connected, backoff, connect
 from kilo_common.bus.kombu_transport.link import BROKER_ERRORS, Link
 from kilo_common.bus.kombu_transport.profile import Profile
 from kilo_common.bus.kombu_transport.waiting import LinkLost, left
@@ -46,9 +44,9 @@ class Keeper:
         self._closed = False
 
     @property
-    def current(self) -> Link | None:
-        """The link, if it is up."""
-        return self._link
+    def closed(self) -> bool:
+        """Whether there will be no link any more, unless it is opened again."""
+        return self._closed
 
     def get(self, deadline: float, *, patient: bool) -> Link:
         """The link, waiting for it until `deadline`; unless `patient`, only for one attempt.
@@ -66,12 +64,15 @@ class Keeper:
                 self._hurry.set()
             while self._link is None or not self._link.alive:
                 if self._closed:
-                    raise BusUnavailable("The bus is stopped")
+                    raise BusUnavailable("The bus is stopped", may_have_been_published=False)
                 if not patient and self._failures > failures and self._fault is not None:
-                    raise BusUnavailable(str(self._fault)) from self._fault
+                    raise BusUnavailable(
+                        str(self._fault), may_have_been_published=False
+                    ) from self._fault
                 if not self._changed.wait(left(deadline)) and not left(deadline):
                     raise BusUnavailable(
-                        f"There is no connection to the broker: {self._fault or 'not yet'}"
+                        f"There is no connection to the broker: {self._fault or 'not yet'}",
+                        may_have_been_published=False,
                     )
             return self._link
 
@@ -106,13 +107,13 @@ class Keeper:
             began = time.monotonic()
             try:
                 # Host rotation: after a failure, the next one first.
-                connection = connect(self._url, self._profile, self._turn)
+                connected = connect(self._url, self._profile, self._turn)
             except (*BROKER_ERRORS, BusUnavailable) as fault:
                 level = logging.DEBUG if failures else logging.WARNING
                 log.log(level, "%s: %s", self._name, fault)
                 self._failed(fault)
             else:
-                self._serve(connection)
+                self._serve(connected)
             if time.monotonic() - began > SETTLED:
                 failures = 0
             failures += 1
@@ -121,9 +122,9 @@ class Keeper:
             self._hurry.wait(backoff(failures) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
             self._hurry.clear()
 
-    def _serve(self, connection: kombu.Connection) -> None:
+    def _serve(self, connected: Connected) -> None:
         """Read the link until it ends."""
-        link = Link(connection, self._lost)
+        link = Link(connected, self._lost)
         try:
             self._tend(link)
             self._announce(link)

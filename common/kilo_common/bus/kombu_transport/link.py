@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import amqp
-import kombu
 from amqp import spec
 from amqp.exceptions import AMQPError, ChannelError, error_for_code
 
 from kilo_common.bus.kombu_transport import frames
+from kilo_common.bus.kombu_transport.connection import Connected
 from kilo_common.bus.kombu_transport.outbox import Outbox
 from kilo_common.bus.kombu_transport.waiting import Answer, Fate, LinkLost, TooLate, left
 
@@ -34,10 +34,11 @@ CHUNK = 256 * 1024
 class Link:
     """A live connection. It ends once, by `fail` or `close`, and is never reused."""
 
-    def __init__(self, connection: kombu.Connection, on_end: Callable[[Exception], None]) -> None:
+    def __init__(self, connected: Connected, on_end: Callable[[Exception], None]) -> None:
         """Takes over a connection just made. The thread that builds it is its reader."""
-        self._kombu = connection  # it closes the socket when it is collected
+        connection = self._kombu = connected.connection  # it closes the socket when it is collected
         self.amqp: Any = connection.connection
+        self.durable_only = connected.durable_only
         self.outbox = Outbox(self._write_now)
         self.frame_max: int = self.amqp.frame_max
         self.alive = True

@@ -62,11 +62,16 @@ class Publisher:
         deadline = time.monotonic() + CHECK_TIMEOUT
         link = self._keeper.get(deadline, patient=False)
         if link.blocked:
-            raise BusUnavailable("The broker is short of memory or disk and takes no messages")
+            raise BusUnavailable(
+                "The broker is short of memory or disk and takes no messages",
+                may_have_been_published=False,
+            )
         try:
             link.channel(deadline).abandon()
         except BROKER_ERRORS as fault:
-            raise BusUnavailable(f"The broker does not answer: {fault}") from fault
+            raise BusUnavailable(
+                f"The broker does not answer: {fault}", may_have_been_published=False
+            ) from fault
 
     def close(self, timeout: float) -> None:
         """Disconnect."""
@@ -84,7 +89,7 @@ class Publisher:
         while not self._try(attempt):
             if parcel.mandatory:
                 raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
-            attempt.must_route = not self._make_queue(address, deadline)
+            attempt.must_route = not self._make_queue(attempt)
 
     def _try(self, attempt: "_Attempt") -> bool:
         """Publish until the broker has it; whether it went to any queue.
@@ -97,7 +102,7 @@ class Publisher:
                 link = self._keeper.get(attempt.deadline, patient=True)
                 fate = self._send(link, attempt)
             except (*BROKER_ERRORS, BusUnavailable) as fault:
-                if not left(attempt.deadline):
+                if self._keeper.closed or not left(attempt.deadline):
                     raise attempt.gave_up(fault) from fault
                 log.debug("publishing to %s goes again: %s", attempt.parcel.address.name, fault)
                 if not isinstance(fault, LinkLost):
@@ -119,6 +124,7 @@ class Publisher:
             mandatory=attempt.must_route,
             ttl=parcel.ttl,
             headers=parcel.headers,
+            persistent=parcel.address.kind not in (Kind.REPLY, Kind.FANOUT),
             message_id=message_id,
             frame_max=link.frame_max,
         )
@@ -160,18 +166,21 @@ class Publisher:
         mine.set_result(lane)
         return lane
 
-    def _make_queue(self, address: Address, deadline: float) -> bool:
-        """Declare the queue a message waits in; False when the link was lost in the meantime."""
+    def _make_queue(self, attempt: "_Attempt") -> bool:
+        """Declare the queue a message waits in; False when the link was lost in the meantime.
+
+        Raises:
+            BusUnavailable: the deadline has passed.
+        """
+        deadline = attempt.deadline
         try:
             link = self._keeper.get(deadline, patient=True)
-            declare_queue(link, self._topology.queue(address, "", ""), deadline)
-        except BROKER_ERRORS as fault:
-            if not left(deadline):
-                raise BusUnavailable(
-                    f"The queue {address.name} could not be made in time: {fault}",
-                    address=address.name,
-                    published="no",
-                ) from fault
+            address = attempt.parcel.address
+            plan = self._topology.queue(address, "", "", link.durable_only)
+            declare_queue(link, plan, deadline)
+        except (*BROKER_ERRORS, BusUnavailable) as fault:
+            if self._keeper.closed or not left(deadline):
+                raise attempt.gave_up(fault) from fault
             return False
         return True
 
@@ -191,7 +200,7 @@ class _Attempt:
         return BusUnavailable(
             f"The broker did not confirm a message in time: {fault}; {known}",
             address=self.parcel.address.name,
-            published="unknown" if self.uncertain else "no",
+            may_have_been_published=self.uncertain,
         )
 
 

@@ -8,6 +8,7 @@ seconds (default 10). Several hosts are tried in turn.
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 
 from kilo_common.bus.kombu_transport.consumer import Consumers, KombuConsumer
 from kilo_common.bus.kombu_transport.profile import PROFILES
@@ -82,7 +83,7 @@ class KombuTransport(Transport):
     def consume(
         self, address: Address, deliver: Deliver, *, group: str = "", prefetch: int = 16
     ) -> Consumer:
-        plan = self._topology.queue(address, group, uuid.uuid4().hex)
+        plan = partial(self._topology.queue, address, group, uuid.uuid4().hex)
 
         def bury(body: bytes, headers: Mapping[str, str], reason: str) -> None:
             if address.kind is Kind.QUEUE:

@@ -18,7 +18,7 @@ import zmq
 
 from kilo_common.bus.errors import BusUnavailable
 from kilo_common.bus.zmq_transport.settings import ZmqSettings, endpoint_of
-from kilo_common.bus.zmq_transport.sockets import breather, is_green, waiting_zmq
+from kilo_common.bus.zmq_transport.sockets import Ear, breather, is_green, open_ear
 from kilo_common.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ TICK = 0.1
 LINGER_MS = 1000
 """How long a connection may take, at the end, to get rid of what was sent on it."""
 _WAKE = b"wake"
-_READABLE = int(zmq.POLLIN)
+_NOBLOCK = int(zmq.NOBLOCK)
 
 
 class Mind(Protocol):
@@ -72,8 +72,7 @@ class IoLoop:
             BusUnavailable: the address cannot be listened on.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        green = waiting_zmq().Context.shadow(self._context.underlying)
-        self._router = green.socket(zmq.ROUTER)
+        self._router = self._context.socket(zmq.ROUTER)
         try:
             self._bind()
         except zmq.ZMQError as fault:
@@ -81,9 +80,7 @@ class IoLoop:
             self._context.term()
             where = f"{self._settings.host}:{self._settings.port}"
             raise BusUnavailable(f"This node cannot listen on {where}: {fault.strerror}") from None
-        # Not green: reads what is there already, and never waits.
-        self._reader: zmq.Socket[bytes] = zmq.Socket.shadow(self._router.underlying)
-        # Not green: a native thread without an event loop may use it, under the lock.
+        # A native thread without an event loop may use it, under the lock.
         self._wake = self._context.socket(zmq.DEALER)
         self._wake.set(zmq.ROUTING_ID, _WAKE)
         self._wake.set(zmq.LINGER, 0)
@@ -95,7 +92,9 @@ class IoLoop:
         router.set(zmq.MAXMSGSIZE, MESSAGE_LIMIT)
         router.set(zmq.IPV6, int(":" in settings.host))
         router.bind(endpoint_of(settings.host, settings.port or "*"))
-        port = router.get(zmq.LAST_ENDPOINT).decode().rpartition(":")[2]
+        bound = router.get(zmq.LAST_ENDPOINT)
+        assert isinstance(bound, bytes)
+        port = bound.decode().rpartition(":")[2]
         self.endpoint = endpoint_of(settings.advertise or settings.host, port)
         router.bind(f"inproc://{id(self)}")
 
@@ -120,7 +119,7 @@ class IoLoop:
                     self._bell.release()
             else:
                 with self._waking, contextlib.suppress(zmq.ZMQError):  # closed: nobody sleeps
-                    self._wake.send(b"", zmq.NOBLOCK)
+                    self._wake.send(b"", _NOBLOCK)
 
     @property
     def is_own_thread(self) -> bool:
@@ -141,7 +140,7 @@ class IoLoop:
         if dealer is None:
             dealer = self._dealers[endpoint] = self._connect(endpoint)
         try:
-            dealer.send(data, zmq.NOBLOCK)
+            dealer.send(data, _NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -162,18 +161,20 @@ class IoLoop:
     # --- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
+        ear = open_ear(self._router)
         try:
             while not self._finished:
                 self._idle = True
                 if self._commands:
                     self._idle = False
                 else:
-                    parts = self._router.recv_multipart()
+                    parts = ear.next()
                     self._idle = False
                     self._mind.at(self._clock.monotonic())
-                    self._hear(parts)
+                    self._hear(ear, parts)
                 self._work()
         finally:
+            ear.close()
             self._close_sockets()
 
     def _command(self) -> None:
@@ -185,7 +186,7 @@ class IoLoop:
             self._idle = False
             self._work()
         with self._waking, contextlib.suppress(zmq.ZMQError):  # closed: it has ended already
-            self._wake.send(b"", zmq.NOBLOCK)
+            self._wake.send(b"", _NOBLOCK)
 
     def _work(self) -> None:
         self._mind.at(self._clock.monotonic())
@@ -196,14 +197,14 @@ class IoLoop:
             self._obey()
         self._safely(self._mind.flush)
 
-    def _hear(self, parts: list[bytes]) -> None:
-        for _turn in range(IN_ONE_GO):
-            if len(parts) == 2 and parts[0] != _WAKE:
-                self._safely(self._mind.received, parts[1])
-            # Asking costs half of what being refused does.
-            if not int(self._reader.get(zmq.EVENTS)) & _READABLE:
-                return
-            parts = self._reader.recv_multipart(zmq.NOBLOCK)
+    def _hear(self, ear: Ear, parts: list[bytes]) -> None:
+        found: list[bytes] | None = parts
+        left = IN_ONE_GO
+        while found is not None:
+            if len(found) == 2 and found[0] != _WAKE:
+                self._safely(self._mind.received, found[1])
+            left -= 1
+            found = ear.more() if left else None
 
     def _obey(self) -> None:
         for _turn in range(len(self._commands)):

@@ -56,7 +56,10 @@ class VirtualConsumer(Consumer):
         self._thread.start()
         if not self._up.wait(START_TIMEOUT) or self._fault is not None:
             self._closed.set()
-            raise BusUnavailable(f"The store of the bus cannot be reached: {self._fault}")
+            raise BusUnavailable(
+                f"The store of the bus cannot be reached: {self._fault}",
+                may_have_been_published=False,
+            )
 
     def cancel(self) -> None:
         self._cancelled.set()

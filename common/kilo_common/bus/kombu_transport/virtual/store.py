@@ -85,6 +85,10 @@ def read_url(text: str) -> Store:
             "visibility_timeout": int(visibility),
             "socket_timeout": SOCKET_TIMEOUT,
             "socket_connect_timeout": SOCKET_TIMEOUT,
+            # By itself kombu tries until it works, and a caller would not hear that it does not.
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
         }
         return Store(urlunsplit(parts._replace(query="")), options, native_fanout=True)
     if parts.scheme == "filesystem":

@@ -92,7 +92,7 @@ class VirtualTransport(Transport):
     def _submit(self, parcel: Parcel | None, timeout: float) -> None:
         with self._lock:
             if self._stopped:
-                raise BusUnavailable("The bus is stopped")
+                raise BusUnavailable("The bus is stopped", may_have_been_published=False)
             if self._publisher is None:
                 self._publisher = _Publisher(self._store)
             publisher = self._publisher
@@ -101,10 +101,11 @@ class VirtualTransport(Transport):
         try:
             told.result(timeout)
         except FutureTimeout:
+            sent = not told.cancel()
+            known = "the message may have been published" if sent else "nothing was published"
             raise BusUnavailable(
-                f"The store of the bus did not answer within {timeout:g} s; "
-                "the message may have been published",
-                published="unknown",
+                f"The store of the bus did not answer within {timeout:g} s; {known}",
+                may_have_been_published=sent and parcel is not None,
             ) from None
 
 
@@ -135,28 +136,44 @@ class _Publisher:
                 if parcel is None:
                     connection.default_channel.connection.client.ensure_connection(max_retries=1)
                 else:
-                    self._publish(connection, parcel, declared)
+                    self._declare(connection, parcel.address, declared)
+                # From here on its caller cannot withdraw it, and is told that it may be published.
+                if told.set_running_or_notify_cancel() and parcel is not None:
+                    self._publish(connection, parcel)
             except Exception as fault:  # noqa: BLE001 - each store has errors of its own
                 log.warning("publishing failed: %s", fault)
                 connection = None
-                told.set_exception(BusUnavailable(f"The store of the bus failed: {fault}"))
+                self._failed(told, fault)
             else:
-                told.set_result(None)
+                if not told.cancelled():
+                    told.set_result(None)
         if connection is not None:
             connection.release()
 
-    def _publish(self, connection: Any, parcel: Parcel, declared: set[Address]) -> None:
+    def _failed(self, told: "Future[None]", fault: Exception) -> None:
+        sent = told.running()
+        if sent or told.set_running_or_notify_cancel():
+            told.set_exception(
+                BusUnavailable(
+                    f"The store of the bus failed: {fault}", may_have_been_published=sent
+                )
+            )
+
+    def _declare(self, connection: Any, address: Address, declared: set[Address]) -> None:
+        if address in declared:
+            return
+        # A store has no broker that could say that no queue is bound: the topic's own is made.
+        if address.kind is Kind.QUEUE:
+            self._store.queue(address, "", "")(connection.default_channel).declare()
+        elif self._store.exchange(address).name:
+            self._store.exchange(address)(connection.default_channel).declare()
+        declared.add(address)
+
+    def _publish(self, connection: Any, parcel: Parcel) -> None:
         store, address = self._store, parcel.address
         headers = dict(parcel.headers)
         if parcel.ttl is not None:
             headers[EXPIRES] = str(time.time() + parcel.ttl)
-        if address not in declared:
-            # A store has no broker that could say that no queue is bound: the topic's own is made.
-            if address.kind is Kind.QUEUE:
-                store.queue(address, "", "")(connection.default_channel).declare()
-            elif store.exchange(address).name:
-                store.exchange(address)(connection.default_channel).declare()
-            declared.add(address)
         connection.Producer(auto_declare=False).publish(
             parcel.body,
             exchange=store.exchange(address).name,

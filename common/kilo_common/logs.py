@@ -16,6 +16,10 @@ _current: ContextVar[RequestContext | None] = ContextVar("kilo_request", default
 
 def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Send the log of the whole process to `stream` (standard error). Called by a start file."""
+    # No line names a thread, a process or a line of code, and to find them out takes as long
+    # as the rest of a line (the logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.addFilter(_add_context)
     if settings.format == "json":

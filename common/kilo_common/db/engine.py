@@ -30,8 +30,11 @@ def parse_url(settings: DatabaseSettings) -> sa.URL:
         ) from None
 
 
-def open_engine(settings: DatabaseSettings, *, writer: bool = True) -> sa.Engine:
-    """An engine for the database. On SQLite a writer has one connection and locks at BEGIN.
+def open_engine(
+    settings: DatabaseSettings, *, writer: bool = True, pooled: bool = True
+) -> sa.Engine:
+    """An engine for the database. On SQLite a writer has one connection and locks at BEGIN. One
+    that is not `pooled` opens a connection for each use: for threads that share none.
 
     Raises:
         ConfigInvalid: the URL is wrong, or the folder of an SQLite file cannot be made.
@@ -39,17 +42,14 @@ def open_engine(settings: DatabaseSettings, *, writer: bool = True) -> sa.Engine
     """
     url = parse_url(settings)
     if url.get_backend_name() == "sqlite":
-        return _open_sqlite(url, settings, writer)
-    arguments: dict[str, Any] = {}
+        return _open_sqlite(url, settings, _pool(settings, 1 if writer else 0, pooled), writer)
+    arguments: dict[str, Any] = _pool(settings, 0, pooled)
     if url.get_backend_name() in ("mysql", "mariadb"):
         arguments["isolation_level"] = "READ COMMITTED"
     try:
         return sa.create_engine(
             url,
-            pool_size=settings.pool_size,
-            max_overflow=0,
             pool_pre_ping=True,
-            pool_timeout=settings.busy_timeout,
             **arguments,
         )
     except NoSuchModuleError as unknown:
@@ -61,7 +61,20 @@ def open_engine(settings: DatabaseSettings, *, writer: bool = True) -> sa.Engine
         ) from missing
 
 
-def _open_sqlite(url: sa.URL, settings: DatabaseSettings, writer: bool) -> sa.Engine:
+def _pool(settings: DatabaseSettings, size: int, pooled: bool) -> dict[str, Any]:
+    if not pooled:
+        return {"poolclass": sa.NullPool}
+    return {
+        "poolclass": sa.QueuePool,
+        "pool_size": size or settings.pool_size,
+        "max_overflow": 0,
+        "pool_timeout": settings.busy_timeout,
+    }
+
+
+def _open_sqlite(
+    url: sa.URL, settings: DatabaseSettings, pool: dict[str, Any], writer: bool
+) -> sa.Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigInvalid(
             "database.url: SQLite needs a file (sqlite:///PATH); for throw-away data use "
@@ -77,10 +90,7 @@ def _open_sqlite(url: sa.URL, settings: DatabaseSettings, writer: bool) -> sa.En
         ) from None
     engine = sa.create_engine(
         url,
-        poolclass=sa.QueuePool,
-        pool_size=1 if writer else settings.pool_size,
-        max_overflow=0,
-        pool_timeout=settings.busy_timeout,
+        **pool,
         # A connection is used by one thread at a time, but not always by the same one.
         connect_args={"check_same_thread": False, "timeout": settings.busy_timeout},
     )

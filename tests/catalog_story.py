@@ -63,6 +63,37 @@ class Catalog:
         found: dict[str, Any] = self.request("GET", f"/v2/images/{image_id}").get_json()
         return found
 
+    def stage(self, image_id: str, data: Any, **headers: str) -> TestResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request(
+            "PUT", f"/v2/images/{image_id}/stage", data=data, content_type=DATA, headers=named
+        )
+
+    def import_(self, image_id: str, method: str = "glance-direct", **rest: Any) -> TestResponse:
+        """Begin an import; what belongs to the method goes before what belongs to the body."""
+        named = ("uri", "glance_region", "glance_image_id")
+        source = {name: rest.pop(name) for name in named if name in rest}
+        body = {"method": {"name": method, **source}, **rest}
+        return self.request("POST", f"/v2/images/{image_id}/import", json=body)
+
+    def create_staged(self, data: bytes = b"0123456789", **values: Any) -> str:
+        image_id = self.create_raw(**values)
+        assert self.stage(image_id, data).status_code == 204
+        return image_id
+
+    def tasks(self, image_id: str) -> list[dict[str, Any]]:
+        """The tasks of an image, oldest first."""
+        answer = self.request("GET", f"/v2/images/{image_id}/tasks")
+        found: list[dict[str, Any]] = answer.get_json()["tasks"]
+        return found
+
+    def work(self) -> int:
+        """Do all tasks that wait; how many there were."""
+        return self.api.worker.run_pending()
+
+    def data(self, image_id: str) -> bytes:
+        return bytes(self.request("GET", f"/v2/images/{image_id}/file").data)
+
     def files(self) -> list[str]:
         """What the store holds, finished or not."""
         return sorted(path.name for path in (self.folder / "images").rglob("*") if path.is_file())

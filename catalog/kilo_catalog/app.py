@@ -8,7 +8,21 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from kilo_catalog.errors import MethodUnknown, PathNotFound
-from kilo_catalog.http import actions, image_data, images, info, members, schemas, tags, versions
+from kilo_catalog.http import (
+    actions,
+    image_data,
+    images,
+    imports,
+    info,
+    introspection,
+    members,
+    metadef_items,
+    metadefs,
+    schemas,
+    tags,
+    tasks,
+    versions,
+)
 from kilo_catalog.http.services import ApiServices
 from kilo_common.errors import InvalidInput
 
@@ -32,7 +46,8 @@ def create_app(services: ApiServices) -> Flask:
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    for noun in (versions, images, image_data, members, tags, actions, schemas, info):
+    requests = (versions, images, image_data, introspection, imports, members, tags, actions, tasks)
+    for noun in (*requests, metadefs, metadef_items, schemas, info):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

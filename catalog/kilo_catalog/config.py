@@ -5,30 +5,29 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from kilo_catalog.domain.import_request import ImportMethod
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
+from kilo_catalog.stores.settings import StoreSettings
 from kilo_common.config import Section
+from kilo_common.fetch.policy import FetchPolicy
 from kilo_common.settings import DatabaseSettings, HttpSettings
 
 
-class StoreSettings(Section, frozen=True):
-    """One blob store."""
+class RegionSettings(Section, frozen=True):
+    """Another catalog. With `auth_url` we sign in there; without, we only name a project."""
 
-    driver: Annotated[
-        str,
-        Meta(
-            description="`filesystem`: files in a folder; `memory`: gone when the process ends.",
-            min_length=1,
-        ),
-    ] = "filesystem"
-    path: Annotated[
-        str,
-        Meta(
-            description="The folder of a `filesystem` store. `{state_dir}` stands for the state "
-            "folder."
-        ),
-    ] = ""
-    description: Annotated[str, Meta(description="What `GET /v2/info/stores` says about it.")] = ""
+    url: Annotated[str, Meta(description="Its Image API: http://HOST:9292.", min_length=1)]
+    auth_url: Annotated[str, Meta(description="Its Identity API: http://HOST:5000/v3.")] = ""
+    user: Annotated[str, Meta(description="Whom to sign in as.")] = ""
+    password: Annotated[str, Meta(description="That user's password.")] = ""
+    project: Annotated[str, Meta(description="The project, by its name.")] = ""
+    domain: Annotated[str, Meta(description="The domain of both.")] = "Default"
+    properties: Annotated[
+        tuple[str, ...],
+        Meta(description="Properties that come with an image; `hw_*` for all that begin so."),
+    ] = ("hw_*", "os_*", "img_*")
 
 
 class UploadSettings(Section, frozen=True):
@@ -64,6 +63,59 @@ class UploadSettings(Section, frozen=True):
     ] = 15.0
 
 
+class ImportSettings(Section, frozen=True):
+    """How images are imported, and how the tasks that do it are worked on."""
+
+    methods: Annotated[
+        tuple[ImportMethod, ...], Meta(description="What clients may ask for.", min_length=1)
+    ] = tuple(ImportMethod)
+    plugins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="What is done to data on its way in, in this order. Others come from the "
+            "entry points of `kilostack.import_plugins`."
+        ),
+    ] = ()
+    fetch: Annotated[
+        FetchPolicy, Meta(description="Which URLs may be imported from (`web-download`).")
+    ] = FetchPolicy()
+    regions: Annotated[
+        dict[str, RegionSettings],
+        Meta(
+            description="Other catalogs that images can be read from (`glance-download`), by the "
+            "name that clients give as `glance_region`."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    staged_for: Annotated[
+        float,
+        Meta(description="Seconds for which staged data waits for its import.", ge=60.0),
+    ] = 86400.0
+    concurrency: Annotated[
+        int, Meta(description="Tasks that one worker process works on at a time.", ge=1, le=256)
+    ] = 4
+    per_project: Annotated[
+        int, Meta(description="Tasks of one project that are worked on at a time, anywhere.", ge=1)
+    ] = 16
+    lease: Annotated[
+        float,
+        Meta(
+            description="Seconds after which another worker takes up a task whose worker died. A "
+            "living one renews its lease three times in this time.",
+            ge=1.0,
+        ),
+    ] = 30.0
+    attempts: Annotated[
+        int, Meta(description="A task is given up when so many workers have died with it.", ge=1)
+    ] = 5
+    scratch: Annotated[
+        str,
+        Meta(description="A local folder for files that a step needs while it is at work."),
+    ] = "{state_dir}/scratch"
+    scratch_limit: Annotated[
+        int, Meta(description="The most bytes that one step may have there.", ge=1 << 20)
+    ] = 1 << 40
+
+
 class CatalogSettings(Section, frozen=True):
     """The image catalog."""
 
@@ -76,8 +128,8 @@ class CatalogSettings(Section, frozen=True):
     stores: Annotated[
         dict[str, StoreSettings],
         Meta(
-            description="The blob stores by name: each a table with `driver`, `path` and "
-            "`description`.",
+            description="The blob stores by name: each a table with `driver` and what that driver "
+            "needs.",
             min_length=1,
         ),
     ] = msgspec.field(
@@ -88,6 +140,14 @@ class CatalogSettings(Section, frozen=True):
     default_store: Annotated[
         str, Meta(description="The store for data that names none.", min_length=1)
     ] = "main"
+    staging_store: Annotated[
+        str,
+        Meta(
+            description="The store for data that is staged or being imported. One of its own is "
+            "not offered to clients. Empty: the default store, where an import into it then moves "
+            "no byte."
+        ),
+    ] = ""
     limits: Annotated[Limits, Meta(description="How big things may get.")] = Limits()
     quotas: Annotated[
         Quotas, Meta(description="What the images of each project may take together.")
@@ -95,11 +155,24 @@ class CatalogSettings(Section, frozen=True):
     project_quotas: Annotated[
         dict[str, Quotas],
         Meta(
-            description="Projects with quotas of their own: each a table with `images`, `size` and "
-            "`uploads`."
+            description="Projects with quotas of their own: each a table with `images`, `size`, "
+            "`uploads` and `staged`."
         ),
     ] = msgspec.field(default_factory=dict)
     upload: Annotated[UploadSettings, Meta(description="How data is taken in.")] = UploadSettings()
+    imports: Annotated[ImportSettings, Meta(description="How images are imported.")] = (
+        ImportSettings()
+    )
+    property_protections: Annotated[
+        tuple[PropertyProtection, ...],
+        Meta(
+            description="Who may do what to certain properties of images: tables "
+            "`[[catalog.property_protections]]` with `name` (a regular expression), `create`, "
+            "`read`, `update` and `delete` (lists of roles, or rules of the policy). The first "
+            "whose name fits a property decides; a property that none fits is then nobody's. None "
+            "at all: no property is protected."
+        ),
+    ] = ()
     policy_file: Annotated[
         str,
         Meta(description="A YAML file of rules that override the default policy. Empty: none."),

@@ -6,12 +6,15 @@ InvalidInput
 ├── MemberInvalid            the body names no project, or no status, that there could be
 ├── ListQueryInvalid         a listing's filter, sort, marker or limit is malformed
 ├── FormatsMissing           data was sent before both formats were set
+├── MetadefInvalid           a metadata definition is malformed
 ├── StoreUnknown             no store of that name is configured
+├── ImportInvalid            the body of an import or of a task cannot be understood
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
 │   ├── LimitExceeded        too many properties, tags or members
 │   ├── ImageTooLarge        more bytes than an image may have
+│   ├── ScratchFull          a step of a task needs more local disk than it may have
 │   └── QuotaExceeded        more than a project's images may take
 ├── UnsupportedMedia
 │   ├── MediaTypeUnsupported the request's Content-Type is not one the path takes
@@ -20,12 +23,16 @@ InvalidInput
     └── RangeUnsatisfiable   bytes were asked for that the image does not have
 Forbidden
 ├── AttributeForbidden       the attribute is read-only or reserved
+├── PropertyProtected        the property is not the caller's to make, change or take away
 ├── ImageProtected           the image is protected from deletion
 ├── StatusForbids            the image's status does not allow the change
 ├── SharingForbids           the image is not one that has members
+├── MetadefProtected         the namespace is protected from deletion
 └── ImageDeactivated         the data of a deactivated image
 NotFound
-├── ImageNotFound, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
+├── ImageNotFound, ImageUninspected, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
+├── MetadefNotFound          no such namespace, object, property, tag or resource type
+└── TaskNotFound             no task of that id, or none that the caller may know of
 MethodNotAllowed
 └── MethodUnknown
 Conflict
@@ -33,9 +40,17 @@ Conflict
 ├── MemberExists             the image is shared with that project already
 ├── StatusConflict           data for an image that has or is getting some
 ├── PropertyConflict         a PATCH adds what exists or changes what does not
-├── ImageChanged             another request changed the image at the same time
+├── MetadefExists            a metadata definition of that name exists
+├── RecordChanged            another request changed the record at the same time
+│   ├── ImageChanged
+│   ├── MetadefChanged
+│   └── TaskChanged
 ├── PatchTestFailed          a `test` in a PATCH does not hold
 ├── UploadLost               the upload's claim on the image ended before the upload did
+├── ImportConflict           the image's state, or its stores, do not allow the import
+├── TaskEnded                the task is not in a state in which that can be done
+├── TaskLost                 the worker's lease on the task ended
+├── TaskCancelled            the task is not wanted any more
 └── PreconditionFailed
     └── VersionMismatch      the image is not the version that If-Match names
 """
@@ -63,8 +78,16 @@ class FormatsMissing(errors.InvalidInput):
     code = "catalog.upload.formats_missing"
 
 
+class MetadefInvalid(errors.InvalidInput):
+    code = "catalog.metadef.invalid"
+
+
 class StoreUnknown(errors.InvalidInput):
     code = "catalog.store.unknown"
+
+
+class ImportInvalid(errors.InvalidInput):
+    code = "catalog.import.invalid"
 
 
 class UploadMismatch(errors.InvalidInput):
@@ -81,6 +104,10 @@ class LimitExceeded(errors.TooLarge):
 
 class ImageTooLarge(errors.TooLarge):
     code = "catalog.image.too_large"
+
+
+class ScratchFull(errors.TooLarge):
+    code = "catalog.task.scratch_full"
 
 
 class QuotaExceeded(errors.TooLarge):
@@ -101,6 +128,10 @@ class RangeUnsatisfiable(errors.RangeNotSatisfiable):
 
 class AttributeForbidden(errors.Forbidden):
     code = "catalog.attribute.forbidden"
+
+
+class PropertyProtected(errors.Forbidden):
+    code = "catalog.property.protected"
 
 
 class ImageProtected(errors.Forbidden):
@@ -126,6 +157,10 @@ class ImageNotFound(errors.NotFound):
         super().__init__(f"No image found with ID {image_id[:64]}", image_id=image_id)
 
 
+class ImageUninspected(errors.NotFound):
+    code = "catalog.image.uninspected"
+
+
 class MemberNotFound(errors.NotFound):
     code = "catalog.member.not_found"
 
@@ -139,6 +174,13 @@ class MemberNotFound(errors.NotFound):
 
 class TagNotFound(errors.NotFound):
     code = "catalog.tag.not_found"
+
+
+class TaskNotFound(errors.NotFound):
+    code = "catalog.task.not_found"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"No task found with ID {task_id[:64]}", task_id=task_id[:64])
 
 
 class SchemaNotFound(errors.NotFound):
@@ -169,7 +211,11 @@ class PropertyConflict(errors.Conflict):
     code = "catalog.patch.conflict"
 
 
-class ImageChanged(errors.Conflict):
+class RecordChanged(errors.Conflict):
+    code = "catalog.record_changed"
+
+
+class ImageChanged(RecordChanged):
     code = "catalog.image.changed"
 
 
@@ -183,3 +229,51 @@ class VersionMismatch(errors.PreconditionFailed):
 
 class UploadLost(errors.Conflict):
     code = "catalog.upload.lost"
+
+
+class MetadefProtected(errors.Forbidden):
+    code = "catalog.metadef.protected"
+
+
+class MetadefNotFound(errors.NotFound):
+    code = "catalog.metadef.not_found"
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(
+            f"Metadata definition {what} not found: {name[:80]}", what=what, name=name[:80]
+        )
+
+
+class MetadefExists(errors.Conflict):
+    code = "catalog.metadef.exists"
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(
+            f"A metadata definition {what} with name={name[:80]} already exists.",
+            what=what,
+            name=name[:80],
+        )
+
+
+class MetadefChanged(RecordChanged):
+    code = "catalog.metadef.changed"
+
+
+class ImportConflict(errors.Conflict):
+    code = "catalog.import.conflict"
+
+
+class TaskEnded(errors.Conflict):
+    code = "catalog.task.ended"
+
+
+class TaskChanged(RecordChanged):
+    code = "catalog.task.changed"
+
+
+class TaskLost(errors.Conflict):
+    code = "catalog.task.lost"
+
+
+class TaskCancelled(errors.Conflict):
+    code = "catalog.task.cancelled"

@@ -1,13 +1,16 @@
 """Puts the catalog together. The only module that knows concrete classes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from kilo_catalog.app import create_app
 from kilo_catalog.config import CatalogSettings
 from kilo_catalog.db.base import UnitOfWork
 from kilo_catalog.db.sql import SqlUnitOfWork
+from kilo_catalog.domain.import_request import ImportMethod
 from kilo_catalog.http.services import ApiServices, StoreInfo
 from kilo_catalog.http.wire import error_body
 from kilo_catalog.policy import DEFAULT_RULES
@@ -16,19 +19,32 @@ from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
+from kilo_catalog.service.imports import Imports
+from kilo_catalog.service.intake import Intake
+from kilo_catalog.service.introspection import Introspection
 from kilo_catalog.service.members import Members
+from kilo_catalog.service.metadef_access import MetadefAccess
+from kilo_catalog.service.metadef_items import MetadefItems
+from kilo_catalog.service.metadefs import Metadefs
+from kilo_catalog.service.protections import PropertyProtections, protection_rules
 from kilo_catalog.service.quotas import ProjectQuotas
+from kilo_catalog.service.staging import Staging
 from kilo_catalog.service.tags import Tags
+from kilo_catalog.service.tasks import Tasks
 from kilo_catalog.service.upload_claims import UploadClaims
-from kilo_catalog.stores.base import BlobStore
-from kilo_catalog.stores.registry import open_store
+from kilo_catalog.stores.base import BlobStore, Capability
+from kilo_catalog.stores.registry import open_configured
+from kilo_catalog.task_wiring import Collaborators, TaskParts, build_tasks
+from kilo_catalog.tasks.bell import Bell
 from kilo_catalog.tasks.lease_renewal import LeaseRenewal
 from kilo_catalog.tasks.outbox_relay import OutboxRelay
 from kilo_catalog.tasks.reaper import Reaper
+from kilo_catalog.tasks.worker import TaskWorker
 from kilo_common.bus.notifier import Notifier
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import Schema
 from kilo_common.errors import ConfigInvalid
+from kilo_common.fetch.fetcher import Fetcher
 from kilo_common.http.gateway import Gateway, GatewayOptions
 from kilo_common.http.metrics import HttpMetrics
 from kilo_common.lifecycle import Service
@@ -46,7 +62,10 @@ class CatalogApi:
     app: Gateway
     """The WSGI application, gateway and all."""
     services: tuple[Service, ...]
-    """What runs beside it, in the order of its start: renewal of leases, reaper, relay."""
+    """What runs beside it, in the order of its start: renewal of leases, reaper, relay; and the
+    worker, if this process works on tasks itself."""
+    worker: TaskWorker
+    """Works on tasks; it runs only if it is among the services."""
     database: Database
     close: Callable[[], None]
     """Let go of the database, after the services have stopped."""
@@ -61,8 +80,10 @@ class CatalogWorker:
     close: Callable[[], None]
 
 
-def build_api(settings: CatalogSettings, runtime: Runtime) -> CatalogApi:
-    """The Image API over the configured database and stores.
+def build_api(
+    settings: CatalogSettings, runtime: Runtime, *, with_worker: bool = False
+) -> CatalogApi:
+    """The Image API over the configured database and stores; with a worker, all in one process.
 
     Raises:
         ConfigInvalid: a store, the policy or the database's URL is wrong; nothing was opened.
@@ -77,14 +98,31 @@ def build_api(settings: CatalogSettings, runtime: Runtime) -> CatalogApi:
     )
     metrics = HttpMetrics("catalog")
     app = Gateway(create_app(parts.api_services()).wsgi_app, options, runtime.auth, metrics)
-    services = (LeaseRenewal(parts.claims, settings.upload.lease), *parts.background())
-    return CatalogApi(app, services, parts.database, parts.database.close)
+    tasks = parts.task_parts()
+    services = (
+        LeaseRenewal(parts.claims, settings.upload.lease),
+        *parts.background(),
+        *(tasks.services if with_worker else ()),
+    )
+    return CatalogApi(app, services, tasks.worker, parts.database, parts.database.close)
 
 
 def build_worker(settings: CatalogSettings, runtime: Runtime) -> CatalogWorker:
     """The background parts over the configured database and stores. Raises as `build_api`."""
     parts = _Parts(settings, runtime)
-    return CatalogWorker(parts.background(), parts.database, parts.database.close)
+    services = (*parts.background(), *parts.task_parts().services)
+    return CatalogWorker(services, parts.database, parts.database.close)
+
+
+@contextmanager
+def open_metadefs(settings: CatalogSettings, runtime: Runtime) -> Iterator[Metadefs]:
+    """The operations on metadata definitions alone, beside whatever else uses the database.
+    Raises as `build_api`."""
+    parts = _Parts(settings, runtime)
+    try:
+        yield parts.metadefs(EventRecorder(runtime.clock, runtime.new_id))
+    finally:
+        parts.database.close()
 
 
 class _Parts:
@@ -97,40 +135,107 @@ class _Parts:
         self.stores = _open_stores(settings)
         self.database = Database(settings.database, runtime.executor)
         self.unit_of_work: UnitOfWork = SqlUnitOfWork(self.database)
+        self.protections = PropertyProtections(settings.property_protections, self.policy)
+        self.events = EventRecorder(runtime.clock, runtime.new_id, self.protections)
+        self.quotas = ProjectQuotas(settings.quotas, settings.project_quotas)
+        self.fetcher = Fetcher(settings.imports.fetch, runtime.executor)
         self.claims = UploadClaims(self.unit_of_work, runtime.clock, settings.upload.lease)
         self.removal = BlobRemoval(self.unit_of_work, self.stores, runtime.executor, runtime.clock)
+        self.intake = Intake(
+            self.claims, self.removal, self.stores, runtime.executor, settings.limits
+        )
+        self.staging_store = settings.staging_store or settings.default_store
+        self.offered = {
+            name: each
+            for name, each in settings.stores.items()
+            if name != settings.staging_store or name == settings.default_store
+        }
 
     def api_services(self) -> ApiServices:
         """The operations."""
         settings, runtime = self.settings, self.runtime
-        access = Access(self.policy)
-        events = EventRecorder(runtime.clock, runtime.new_id)
-        quotas = ProjectQuotas(settings.quotas, settings.project_quotas)
+        access, events, quotas = Access(self.policy), self.events, self.quotas
         images = Images(
             self.unit_of_work, access, events, self.removal, runtime.clock, runtime.new_id,
-            settings.limits, quotas,
+            settings.limits, quotas, self.protections,
         )  # fmt: skip
         image_data = ImageData(
-            self.unit_of_work, access, events, self.claims, self.removal, self.stores,
-            settings.default_store, runtime.executor, runtime.clock, runtime.new_id,
-            settings.limits, quotas,
+            self.unit_of_work, access, events, self.claims, self.intake, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
+        )  # fmt: skip
+        staging = Staging(
+            self.unit_of_work, access, events, self.intake, self.staging_store, runtime.clock,
+            runtime.new_id, quotas, timedelta(seconds=settings.imports.staged_for),
+        )  # fmt: skip
+        bell = Bell(runtime.transport, runtime.bus_settings.exchange, runtime.new_id)
+        imports = Imports(
+            self.unit_of_work, access, events, self.fetcher, tuple(settings.imports.regions),
+            self.methods(), self.writable(), settings.default_store, runtime.clock,
+            runtime.new_id, quotas, bell.ring,
+        )  # fmt: skip
+        tasks = Tasks(
+            self.unit_of_work, access, events, images, imports, self.removal, runtime.clock,
+            runtime.new_id,
         )  # fmt: skip
         return ApiServices(
             images=images,
             image_data=image_data,
+            introspection=Introspection(self.unit_of_work, access),
+            staging=staging,
+            imports=imports,
+            tasks=tasks,
             members=Members(self.unit_of_work, access, events, runtime.clock, settings.limits),
             tags=Tags(self.unit_of_work, access, events, runtime.clock, settings.limits),
+            metadefs=self.metadefs(events),
+            metadef_items=MetadefItems(
+                self.unit_of_work, self.metadef_access(), events, runtime.clock
+            ),
             quotas=quotas,
             policy=self.policy,
             stores={
                 name: StoreInfo(each.driver, each.description)
-                for name, each in settings.stores.items()
+                for name, each in self.offered.items()
             },
             default_store=settings.default_store,
             limits=settings.limits,
             block_size=settings.upload.block_size,
             public_url=settings.http.public_url,
         )
+
+    def metadefs(self, events: EventRecorder) -> Metadefs:
+        """The operations on namespaces of metadata definitions."""
+        runtime = self.runtime
+        return Metadefs(
+            self.unit_of_work, self.metadef_access(), events, runtime.clock, runtime.new_id
+        )
+
+    def metadef_access(self) -> MetadefAccess:
+        """Who gets to metadata definitions."""
+        return MetadefAccess(self.policy, self.settings.limits)
+
+    def methods(self) -> tuple[ImportMethod, ...]:
+        """The import methods that can work here."""
+        no_region = not self.settings.imports.regions
+        return tuple(
+            each
+            for each in self.settings.imports.methods
+            if not (each is ImportMethod.GLANCE_DOWNLOAD and no_region)
+        )
+
+    def writable(self) -> tuple[str, ...]:
+        """The stores that clients may have data put into."""
+        return tuple(
+            name for name in self.offered if Capability.WRITE in self.stores[name].capabilities
+        )
+
+    def task_parts(self) -> TaskParts:
+        """The worker and what it needs."""
+        settings, runtime = self.settings, self.runtime
+        collaborators = Collaborators(
+            self.unit_of_work, self.events, self.removal, self.intake, self.quotas, self.fetcher,
+            self.stores, self.staging_store,
+        )  # fmt: skip
+        return build_tasks(settings, runtime, collaborators)
 
     def background(self) -> tuple[Service, ...]:
         """The reaper and the relay."""
@@ -162,7 +267,7 @@ class _Parts:
 
 def _open_policy(settings: CatalogSettings) -> Policy:
     overrides = load_overrides(Path(settings.policy_file)) if settings.policy_file else None
-    return Policy(DEFAULT_RULES, overrides)
+    return Policy({**DEFAULT_RULES, **protection_rules(settings.property_protections)}, overrides)
 
 
 def _open_stores(settings: CatalogSettings) -> Mapping[str, BlobStore]:
@@ -172,4 +277,10 @@ def _open_stores(settings: CatalogSettings) -> Mapping[str, BlobStore]:
             f"{', '.join(settings.stores)}",
             key="catalog.default_store",
         )
-    return {name: open_store(each.driver, each.path) for name, each in settings.stores.items()}
+    if settings.staging_store and settings.staging_store not in settings.stores:
+        raise ConfigInvalid(
+            f"catalog.staging_store: there is no store {settings.staging_store!r}; stores are: "
+            f"{', '.join(settings.stores)}",
+            key="catalog.staging_store",
+        )
+    return {name: open_configured(each) for name, each in settings.stores.items()}

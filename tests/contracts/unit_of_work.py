@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from kilo_catalog.db.base import Doomed, Event, Transaction, UnitOfWork, Usage
+from kilo_catalog.domain.findings import Findings
 from kilo_catalog.domain.image import (
     DataFacts,
     Image,
@@ -136,7 +137,8 @@ class UnitOfWorkContract:
         upload = UploadClaim("11111111-1111-4111-8111-111111111111", "main", T0)
         saving = records.update(claim(waiting, upload))
         assert records.get(waiting.id).upload == upload
-        facts = DataFacts(5, 10**15, "c" * 32, "sha512", "d" * 128)
+        found = Findings("qcow2", 10**15, {"label": "\u00e4"}, ("odd",))
+        facts = DataFacts(5, 10**15, "c" * 32, "sha512", "d" * 128, found)
         filled = records.update(fill(saving, facts, T0))
         found = records.get(waiting.id)
         assert found == filled

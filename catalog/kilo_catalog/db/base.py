@@ -12,10 +12,13 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from kilo_catalog.db.base_cache import CacheRepository
+from kilo_catalog.db.base_metadef import MetadefRepository
+from kilo_catalog.db.base_task import TaskRepository
 from kilo_catalog.domain.image import Image
 from kilo_catalog.domain.listing import ImagePage, ListQuery
 from kilo_catalog.domain.member import Member
-from kilo_catalog.errors import ImageChanged
+from kilo_catalog.errors import RecordChanged
 
 T = TypeVar("T")
 ATTEMPTS = 10
@@ -53,7 +56,11 @@ class Usage(Struct, frozen=True):
 
     images: int
     uploading: int
+    """Images that are being filled: by an upload, by staging or by an import."""
     size: int
+    """Bytes of images that have their data."""
+    staged: int = 0
+    """Bytes that are staged or being imported."""
 
 
 class ImageRepository(Protocol):
@@ -94,7 +101,8 @@ class ImageRepository(Protocol):
         ...
 
     def list_expired(self, now: datetime, limit: int) -> Sequence[Image]:
-        """Images that are `saving` and whose upload's lease ended before `now`, oldest first."""
+        """Images whose upload's lease, or whose staged data's time, ended before `now`, oldest
+        first."""
         ...
 
     def usage(self, owner: str | None) -> Usage:
@@ -140,6 +148,10 @@ class DoomedRepository(Protocol):
         """Remember a blob to remove. One that is remembered already keeps the later time."""
         ...
 
+    def extend(self, store: str, key: str, due_at: datetime) -> None:
+        """Give a remembered blob a later time; one that is not remembered has an owner now."""
+        ...
+
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         """Blobs whose time has come, oldest first."""
         ...
@@ -183,6 +195,15 @@ class Transaction(Protocol):
     def members(self) -> MemberRepository: ...
 
     @property
+    def metadefs(self) -> MetadefRepository: ...
+
+    @property
+    def tasks(self) -> TaskRepository: ...
+
+    @property
+    def cache(self) -> CacheRepository: ...
+
+    @property
     def doomed(self) -> DoomedRepository: ...
 
     @property
@@ -215,14 +236,14 @@ class UnitOfWork(ABC):
         """What `work` returns, once its changes are safe. Work that met a changed record runs anew.
 
         Raises:
-            ImageChanged: the record changed under it again and again.
+            RecordChanged: the record changed under it again and again.
             DatabaseUnavailable: no answer.
             Whatever `work` raises; then nothing of it is kept.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 result, recorded = self._write(lambda tx: (work(tx), tx.outbox.added))
-            except ImageChanged:
+            except RecordChanged:
                 if attempt == ATTEMPTS:
                     raise
                 continue

@@ -16,9 +16,14 @@ from kilo_catalog.db.base import (
     Usage,
     Work,
 )
-from kilo_catalog.domain.image import Image, ImageStatus
+from kilo_catalog.db.base_cache import CacheEntry
+from kilo_catalog.db.memory_cache import MemoryCache
+from kilo_catalog.db.memory_metadef import MemoryMetadefs
+from kilo_catalog.db.memory_task import MemoryTasks
+from kilo_catalog.domain.image import FILLING, STAGED, Image, ImageStatus, filled_until
 from kilo_catalog.domain.listing import ImagePage, ListQuery, SortKey, in_reach, meets
 from kilo_catalog.domain.member import Member, MemberStatus
+from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import (
     ImageChanged,
     ImageIdTaken,
@@ -34,7 +39,7 @@ class MemoryUnitOfWork(UnitOfWork):
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._state = _State({}, {}, {}, {}, 0)
+        self._state = _State({}, {}, MemoryMetadefs({}, {}), {}, {}, 0, {}, {})
 
     def _read(self, work: Work[T]) -> T:
         return work(self._state)
@@ -57,22 +62,31 @@ class _State:
         self,
         images: dict[str, Image],
         members: dict[tuple[str, str], Member],
+        metadefs: MemoryMetadefs,
         doomed: dict[tuple[str, str], Doomed],
         events: dict[int, tuple[Event, datetime | None]],
         last: int,
+        tasks: dict[str, Task],
+        cache: dict[tuple[str, str], CacheEntry],
     ) -> None:
         self.members = _Members(members)
         self.images = _Images(images, self.members)
+        self.metadefs = metadefs
         self.doomed = _Doomed(doomed)
         self.outbox = _Outbox(events, last)
+        self.tasks = MemoryTasks(tasks)
+        self.cache = MemoryCache(cache)
 
     def copy(self) -> "_State":
         return _State(
             dict(self.images.rows),
             dict(self.members.rows),
+            self.metadefs.copy(),
             dict(self.doomed.rows),
             dict(self.outbox.rows),
             self.outbox.last,
+            dict(self.tasks.rows),
+            dict(self.cache.rows),
         )
 
 
@@ -135,9 +149,9 @@ class _Images:
 
     def list_expired(self, now: datetime, limit: int) -> Sequence[Image]:
         expired = [
-            (image.upload.lease_until, image)
+            (until, image)
             for image in self.rows.values()
-            if image.upload is not None and image.upload.lease_until < now
+            if (until := filled_until(image)) is not None and until < now
         ]
         expired.sort(key=lambda pair: pair[0])
         return [image for _until, image in expired[:limit]]
@@ -148,8 +162,9 @@ class _Images:
             for image in self.rows.values()
             if image.owner == owner and image.status is not ImageStatus.DELETED
         ]
-        saving = sum(image.status is ImageStatus.SAVING for image in own)
-        return Usage(len(own), saving, sum(image.size or 0 for image in own))
+        filling = sum(image.status in FILLING for image in own)
+        staged = sum(image.size or 0 for image in own if image.status in STAGED)
+        return Usage(len(own), filling, sum(image.size or 0 for image in own) - staged, staged)
 
 
 class _Members:
@@ -188,6 +203,10 @@ class _Doomed:
         present = self.rows.get((doomed.store, doomed.key))
         if present is None or present.due_at < doomed.due_at:
             self.rows[doomed.store, doomed.key] = doomed
+
+    def extend(self, store: str, key: str, due_at: datetime) -> None:
+        if (store, key) in self.rows:
+            self.add(Doomed(store, key, due_at))
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         due = [doomed for doomed in self.rows.values() if doomed.due_at <= now]

@@ -62,6 +62,9 @@ images = sa.Table(
     sa.Column("lease_until", Timestamp),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("staged", long_text()),
+    sa.Column("imports", long_text()),
+    sa.Column("findings", long_text()),
     # Each index serves one branch of a listing in its default order.
     sa.Index("ix_images_newest", "deleted", "created_at", "id"),
     sa.Index("ix_images_owner", "owner", "deleted", "created_at", "id"),
@@ -108,6 +111,48 @@ image_members = sa.Table(
     mariadb_charset=_UTF8,
 )
 
+metadef_namespaces = sa.Table(
+    "metadef_namespaces",
+    metadata,
+    sa.Column("id", text(36), primary_key=True),
+    sa.Column("name", text(80), nullable=False),
+    sa.Column("owner", text(255)),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.Column("updated_at", Timestamp, nullable=False),
+    sa.Column("display_name", text(80)),
+    sa.Column("description", long_text()),
+    sa.Column("visibility", text(16), nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False),
+    sa.Column("associations", long_text(), nullable=False),
+    sa.Column("objects", long_text(), nullable=False),
+    sa.Column("properties", long_text(), nullable=False),
+    sa.Column("tags", long_text(), nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Index("ix_metadef_namespaces_name", "name", unique=True),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+metadef_associations = sa.Table(
+    "metadef_associations",
+    metadata,
+    sa.Column("namespace_id", text(36), sa.ForeignKey("metadef_namespaces.id"), primary_key=True),
+    sa.Column("resource_type", text(80), primary_key=True),
+    sa.Index("ix_metadef_associations_type", "resource_type", "namespace_id"),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+metadef_resource_types = sa.Table(
+    "metadef_resource_types",
+    metadata,
+    sa.Column("name", text(80), primary_key=True),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.Column("updated_at", Timestamp, nullable=False),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
 doomed_blobs = sa.Table(
     "doomed_blobs",
     metadata,
@@ -134,6 +179,46 @@ outbox = sa.Table(
     sa.Column("occurred_at", Timestamp, nullable=False),
     sa.Column("lease_until", Timestamp, nullable=False),
     sqlite_autoincrement=True,
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", text(36), primary_key=True),
+    sa.Column("type", text(64), nullable=False),
+    sa.Column("status", text(16), nullable=False),
+    sa.Column("owner", text(255)),
+    sa.Column("image_id", text(36)),
+    sa.Column("request_id", text(64)),
+    sa.Column("created_at", Timestamp, nullable=False),
+    sa.Column("updated_at", Timestamp, nullable=False),
+    sa.Column("expires_at", Timestamp),
+    sa.Column("holder", text(64)),
+    sa.Column("lease_until", Timestamp),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("rest", long_text(), nullable=False),
+    # Who looks for work reads those that wait or are held, however many have ended.
+    sa.Index("ix_tasks_status", "status", "created_at", "id"),
+    sa.Index("ix_tasks_newest", "created_at", "id"),
+    sa.Index("ix_tasks_image", "image_id", "created_at", "id"),
+    sa.Index("ix_tasks_expiry", "expires_at"),
+    mysql_charset=_UTF8,
+    mariadb_charset=_UTF8,
+)
+
+image_cache = sa.Table(
+    "image_cache",
+    metadata,
+    sa.Column("node", text(64), primary_key=True),
+    sa.Column("image_id", text(36), primary_key=True),
+    sa.Column("queued_at", Timestamp),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("hits", sa.BigInteger, nullable=False),
+    sa.Column("cached_at", Timestamp),
+    sa.Column("accessed_at", Timestamp),
+    sa.Index("ix_image_cache_image", "image_id"),
     mysql_charset=_UTF8,
     mariadb_charset=_UTF8,
 )

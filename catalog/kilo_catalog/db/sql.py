@@ -1,6 +1,6 @@
 """Image records in an SQL database: SQLite, PostgreSQL or MariaDB, through SQLAlchemy Core."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -16,9 +16,24 @@ from kilo_catalog.db.models import (
     images,
     outbox,
 )
+from kilo_catalog.db.sql_cache import SqlCache
 from kilo_catalog.db.sql_listing import page_statement
 from kilo_catalog.db.sql_members import SqlMembers
-from kilo_catalog.domain.image import Image, ImageStatus, Location, UploadClaim, Visibility
+from kilo_catalog.db.sql_metadef import SqlMetadefs
+from kilo_catalog.db.sql_task import SqlTasks
+from kilo_catalog.domain.findings import Findings
+from kilo_catalog.domain.image import (
+    FILLING,
+    STAGED,
+    Image,
+    ImageStatus,
+    ImportState,
+    Location,
+    Staged,
+    UploadClaim,
+    Visibility,
+    filled_until,
+)
 from kilo_catalog.domain.listing import ImagePage, ListQuery, in_reach
 from kilo_catalog.domain.member import MemberStatus
 from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
@@ -45,6 +60,9 @@ _PLAIN = (
 _tags = msgspec.json.Decoder(tuple[str, ...])
 _properties = msgspec.json.Decoder(dict[str, str])
 _locations = msgspec.json.Decoder(tuple[Location, ...])
+_staged = msgspec.json.Decoder(Staged)
+_imports = msgspec.json.Decoder(ImportState)
+_findings = msgspec.json.Decoder(Findings)
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -56,21 +74,30 @@ class SqlUnitOfWork(UnitOfWork):
         self._database = database
 
     def _read(self, work: Work[T]) -> T:
-        return self._database.read(lambda found: work(_SqlTransaction(found, _SELECT_ONE)))
+        return self._database.read(
+            lambda found: work(_SqlTransaction(found, _SELECT_ONE, locks=False))
+        )
 
     def _write(self, work: Work[T]) -> T:
-        return self._database.write(lambda found: work(_SqlTransaction(found, _LOCK_ONE)))
+        return self._database.write(
+            lambda found: work(_SqlTransaction(found, _LOCK_ONE, locks=True))
+        )
 
     def check(self) -> None:
         self._database.read(lambda connection: connection.scalar(sa.select(1)))
 
 
 class _SqlTransaction:
-    def __init__(self, connection: sa.Connection, select_one: sa.Select[Any]) -> None:
+    def __init__(
+        self, connection: sa.Connection, select_one: sa.Select[Any], *, locks: bool
+    ) -> None:
         self.members = SqlMembers(connection)
+        self.metadefs = SqlMetadefs(connection, locks=locks)
         self.images = _Images(connection, select_one, self.members)
         self.doomed = _Doomed(connection)
         self.outbox = _Outbox(connection)
+        self.tasks = SqlTasks(connection, locks=locks)
+        self.cache = SqlCache(connection)
 
 
 class _Images:
@@ -160,12 +187,15 @@ class _Images:
         return [_to_image(row) for row in self._connection.execute(statement)]
 
     def usage(self, owner: str | None) -> Usage:
-        saving = sa.case((images.c.status == ImageStatus.SAVING.value, 1), else_=0)
-        statement = sa.select(
-            sa.func.count(), sa.func.sum(saving), sa.func.sum(images.c.size)
-        ).where(images.c.owner == owner, images.c.deleted.is_(sa.false()))
-        count, uploading, size = self._connection.execute(statement).one()
-        return Usage(count, int(uploading or 0), int(size or 0))
+        filling = sa.case((images.c.status.in_(_values(FILLING)), 1), else_=0)
+        staged = sa.case((images.c.status.in_(_values(STAGED)), images.c.size), else_=0)
+        figures = (sa.func.count(), *map(sa.func.sum, (filling, images.c.size, staged)))
+        statement = sa.select(*figures).where(
+            images.c.owner == owner, images.c.deleted.is_(sa.false())
+        )
+        found = (int(each or 0) for each in self._connection.execute(statement).one())
+        count, uploading, size, waiting = found
+        return Usage(count, uploading, size - waiting, waiting)
 
 
 class _Doomed:
@@ -182,6 +212,14 @@ class _Doomed:
             self._connection.execute(
                 sa.update(doomed_blobs).where(same).values(due_at=doomed.due_at)
             )
+
+    def extend(self, store: str, key: str, due_at: datetime) -> None:
+        same = (doomed_blobs.c.store == store) & (doomed_blobs.c.key == key)
+        self._connection.execute(
+            sa.update(doomed_blobs)
+            .where(same, doomed_blobs.c.due_at < due_at)
+            .values(due_at=due_at)
+        )
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         statement = (
@@ -247,6 +285,10 @@ class _Outbox:
             )
 
 
+def _values(statuses: Iterable[ImageStatus]) -> list[str]:
+    return sorted(each.value for each in statuses)
+
+
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -272,7 +314,10 @@ def _to_row(image: Image) -> dict[str, Any]:
         "locations": _json(image.locations),
         "upload_id": upload.id if upload else None,
         "upload_store": upload.store if upload else None,
-        "lease_until": upload.lease_until if upload else None,
+        "lease_until": filled_until(image),
+        "staged": _json(image.staged) if image.staged else None,
+        "imports": _json(image.imports) if image.imports else None,
+        "findings": _json(image.findings) if image.findings else None,
         "deleted": image.status is ImageStatus.DELETED,
     }
     return row
@@ -289,4 +334,7 @@ def _to_image(row: sa.Row[Any]) -> Image:
     upload_id, store = values.pop("upload_id"), values.pop("upload_store")
     lease_until = values.pop("lease_until")
     values["upload"] = UploadClaim(upload_id, store, lease_until) if upload_id else None
+    values["staged"] = _staged.decode(values["staged"]) if values["staged"] else None
+    values["imports"] = _imports.decode(values["imports"]) if values["imports"] else None
+    values["findings"] = _findings.decode(values["findings"]) if values["findings"] else None
     return Image(**values)

@@ -6,6 +6,7 @@ from enum import Enum
 
 from msgspec import Struct, structs
 
+from kilo_catalog.domain.findings import Findings
 from kilo_catalog.errors import StatusConflict, VersionMismatch
 
 DISK_FORMATS = frozenset(
@@ -42,13 +43,18 @@ TRANSITIONS: Mapping[ImageStatus, frozenset[ImageStatus]] = {
     _S.QUEUED: frozenset({_S.SAVING, _S.UPLOADING, _S.IMPORTING, _S.ACTIVE, _S.DELETED}),
     _S.SAVING: frozenset({_S.ACTIVE, _S.KILLED, _S.QUEUED, _S.DELETED}),
     _S.UPLOADING: frozenset({_S.IMPORTING, _S.QUEUED, _S.DELETED}),
-    _S.IMPORTING: frozenset({_S.ACTIVE, _S.QUEUED, _S.DELETED}),
+    _S.IMPORTING: frozenset({_S.ACTIVE, _S.UPLOADING, _S.QUEUED, _S.DELETED}),
     _S.ACTIVE: frozenset({_S.DEACTIVATED, _S.DELETED, _S.PENDING_DELETE}),
     _S.DEACTIVATED: frozenset({_S.ACTIVE, _S.DELETED}),
     _S.KILLED: frozenset({_S.DELETED}),
     _S.PENDING_DELETE: frozenset({_S.ACTIVE, _S.DELETED}),
     _S.DELETED: frozenset(),
 }
+
+FILLING = frozenset({_S.SAVING, _S.UPLOADING, _S.IMPORTING})
+"""Images that are getting data; there may be a quota on them."""
+STAGED = frozenset({_S.UPLOADING, _S.IMPORTING})
+"""Those whose bytes are not theirs yet."""
 
 
 class Visibility(Enum):
@@ -72,12 +78,48 @@ class Location(Struct, frozen=True):
 
 
 class UploadClaim(Struct, frozen=True):
-    """Who fills an image that is `saving`, and where to. The lease ends it if its process dies."""
+    """Who fills an image that is `saving` or is being staged, and where to. The lease ends it if
+    its process dies."""
 
     id: str
     """The upload's id, and the key of its blob."""
     store: str
     lease_until: datetime
+
+
+class DataFacts(Struct, frozen=True):
+    """What is known of data that has come in whole."""
+
+    size: int
+    virtual_size: int | None
+    checksum: str
+    os_hash_algo: str
+    os_hash_value: str
+    findings: Findings | None = None
+    """What the inspector saw."""
+
+
+class Staged(Struct, frozen=True):
+    """Data that was staged: a blob in the staging store, to be imported."""
+
+    store: str
+    key: str
+    until: datetime
+    """When it is given up if nobody has imported it."""
+    facts: DataFacts
+
+
+class ImportState(Struct, frozen=True):
+    """The import of an image that is under way, or what became of the last one."""
+
+    task: str | None
+    """The task at work; it alone imports this image."""
+    waiting: tuple[str, ...] = ()
+    """Stores that do not have the data yet."""
+    failed: tuple[str, ...] = ()
+    """Stores that could not be given it."""
+    message: str = ""
+    """Why the import failed, and what to do."""
 
 
 class Image(Struct, frozen=True, kw_only=True):
@@ -105,18 +147,12 @@ class Image(Struct, frozen=True, kw_only=True):
     properties: Mapping[str, str] = {}
     locations: tuple[Location, ...] = ()
     upload: UploadClaim | None = None
+    staged: Staged | None = None
+    imports: ImportState | None = None
+    findings: Findings | None = None
+    """What its data was found to be; None as long as there is none."""
     version: int = 0
     """Counts the changes of the record; a change names the version it was made from."""
-
-
-class DataFacts(Struct, frozen=True):
-    """What is known of data that has come in whole."""
-
-    size: int
-    virtual_size: int | None
-    checksum: str
-    os_hash_algo: str
-    os_hash_value: str
 
 
 def move(image: Image, status: ImageStatus) -> Image:
@@ -162,6 +198,7 @@ def fill(image: Image, facts: DataFacts, now: datetime) -> Image:
         checksum=facts.checksum,
         os_hash_algo=facts.os_hash_algo,
         os_hash_value=facts.os_hash_value,
+        findings=facts.findings,
         locations=(*image.locations, Location(image.upload.store, image.upload.id)),
         upload=None,
         updated_at=now,
@@ -169,17 +206,41 @@ def fill(image: Image, facts: DataFacts, now: datetime) -> Image:
 
 
 def give_back(image: Image) -> Image:
-    """`image` without the upload that was filling it: a record without data. Raises as `move`."""
+    """`image` without what was filling it or was staged: a record without data. Raises as
+    `move`."""
     return structs.replace(
-        move(image, ImageStatus.QUEUED), upload=None, size=None, virtual_size=None
+        move(image, ImageStatus.QUEUED),
+        upload=None,
+        staged=None,
+        size=None,
+        virtual_size=None,
+        checksum=None,
+        os_hash_algo=None,
+        os_hash_value=None,
+        findings=None,
     )
 
 
 def bury(image: Image, now: datetime) -> Image:
     """`image` deleted; what is left is its id. Raises as `move`."""
     return structs.replace(
-        move(image, ImageStatus.DELETED), locations=(), upload=None, updated_at=now
+        move(image, ImageStatus.DELETED),
+        locations=(),
+        upload=None,
+        staged=None,
+        imports=None,
+        findings=None,
+        updated_at=now,
     )
+
+
+def filled_until(image: Image) -> datetime | None:
+    """When an image that waits for data, or for the import of what it has, is given up."""
+    if image.upload is not None:
+        return image.upload.lease_until
+    if image.staged is not None and image.status is ImageStatus.UPLOADING:
+        return image.staged.until
+    return None
 
 
 def is_visible(image: Image, project_id: str | None, *, is_admin: bool) -> bool:

@@ -26,6 +26,18 @@ class Limits(Section, frozen=True):
     members: Annotated[
         int, Meta(description="The most projects one image is shared with.", ge=0)
     ] = 128
+    metadef_items: Annotated[
+        int,
+        Meta(
+            description="The most objects, properties, tags or resource types of one namespace of "
+            "metadata definitions.",
+            ge=1,
+        ),
+    ] = 1000
+    metadef_size: Annotated[
+        int,
+        Meta(description="The most bytes of one namespace of metadata definitions.", ge=1024),
+    ] = 4 << 20
     page_default: Annotated[
         int, Meta(description="Images on a page when the request names no limit.", ge=1, le=1000)
     ] = 25

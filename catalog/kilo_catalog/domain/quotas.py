@@ -21,3 +21,11 @@ class Quotas(Section, frozen=True):
     uploads: Annotated[
         int, Meta(description="The most uploads at the same time. -1: no limit.", ge=UNLIMITED)
     ] = UNLIMITED
+    staged: Annotated[
+        int,
+        Meta(
+            description="The most bytes that wait for their import or are being imported. -1: no "
+            "limit.",
+            ge=UNLIMITED,
+        ),
+    ] = UNLIMITED

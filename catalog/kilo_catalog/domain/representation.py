@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from kilo_catalog.domain.image import Image
+import msgspec
+
+from kilo_catalog.domain.image import Image, ImportState
 from kilo_catalog.domain.member import Member
+from kilo_catalog.domain.task import Task
 from kilo_common.clock import iso8601
 
 
@@ -35,8 +38,22 @@ def represent(image: Image) -> dict[str, Any]:
         file=f"{path}/file",
         schema="/v2/schemas/image",
     )
+    if image.imports is not None:
+        shown.update(_represent_import(image.imports))
     if image.locations:
         shown["stores"] = ",".join(dict.fromkeys(each.store for each in image.locations))
+    return shown
+
+
+def _represent_import(state: ImportState) -> dict[str, str]:
+    shown = {
+        "os_glance_importing_to_stores": ",".join(state.waiting),
+        "os_glance_failed_import": ",".join(state.failed),
+    }
+    if state.task is not None:
+        shown["os_glance_import_task"] = state.task
+    if state.message:
+        shown["os_glance_import_message"] = state.message
     return shown
 
 
@@ -49,4 +66,29 @@ def represent_member(member: Member) -> dict[str, Any]:
         "created_at": iso8601(member.created_at),
         "updated_at": iso8601(member.updated_at),
         "schema": "/v2/schemas/member",
+    }
+
+
+def represent_task(task: Task) -> dict[str, Any]:
+    """The task as JSON values, with what went in and came out."""
+    return represent_task_briefly(task) | {"input": task.input, "result": task.result}
+
+
+def represent_task_briefly(task: Task) -> dict[str, Any]:
+    """The task as JSON values, without its input, which may name what others must not see."""
+    return {
+        "id": task.id,
+        "type": task.type,
+        "status": task.status.value,
+        "owner": task.owner,
+        "image_id": task.image_id,
+        "request_id": task.request_id,
+        "user_id": task.user_id,
+        "created_at": iso8601(task.created_at),
+        "updated_at": iso8601(task.updated_at),
+        "expires_at": iso8601(task.expires_at) if task.expires_at else None,
+        "message": task.message,
+        "progress": msgspec.to_builtins(task.progress),
+        "self": f"/v2/tasks/{task.id}",
+        "schema": "/v2/schemas/task",
     }

@@ -10,7 +10,8 @@ from kilo_catalog.errors import ImageTooLarge, MediaTypeUnsupported, UploadMisma
 from kilo_catalog.http.ranges import ByteRange, parse_range
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import context, empty_response
-from kilo_catalog.service.image_data import Declared, ImageData
+from kilo_catalog.service.image_data import ImageData
+from kilo_catalog.service.intake import Declared
 from kilo_catalog.stores.base import BlobReader
 from kilo_common.http.body import declared_length, iter_body
 
@@ -26,7 +27,7 @@ def blueprint(services: ApiServices) -> Blueprint:
     def upload(image_id: str) -> Response:
         if request.mimetype != DATA:
             raise MediaTypeUnsupported(f"Image data must be sent as {DATA}")
-        declared = _declared(services.limits)
+        declared = declared_data(services.limits)
         blocks = iter_body(request.environ, services.block_size)
         data.upload(context(), image_id, blocks, declared)
         return empty_response()
@@ -41,7 +42,13 @@ def blueprint(services: ApiServices) -> Blueprint:
     return routes
 
 
-def _declared(limits: Limits) -> Declared:
+def declared_data(limits: Limits) -> Declared:
+    """What the request's headers say about the data it brings.
+
+    Raises:
+        ImageTooLarge: more than an image may have.
+        UploadMismatch: a header is malformed.
+    """
     length = declared_length(request.environ)
     if length is not None and length > limits.image_size:
         raise ImageTooLarge(

@@ -1,7 +1,6 @@
 """Images: list, create, show, change, delete."""
 
 from collections.abc import Collection, Mapping
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
@@ -13,7 +12,7 @@ from kilo_catalog.domain.listing_query import Pairs
 from kilo_catalog.domain.representation import represent
 from kilo_catalog.errors import MediaTypeUnsupported
 from kilo_catalog.http.services import ApiServices
-from kilo_catalog.http.wire import context, empty_response, json_body, json_response
+from kilo_catalog.http.wire import context, empty_response, json_body, json_response, page_links
 
 _PATCH_TYPES = (*patch.MEDIA_TYPES, json_patch.MEDIA_TYPE)
 
@@ -23,6 +22,7 @@ def blueprint(services: ApiServices) -> Blueprint:
     routes = Blueprint("images", __name__)
     images = services.images
     stores = ",".join(services.stores)
+    methods = ",".join(each.value for each in services.imports.methods)
 
     @routes.get("/v2/images")
     def list_page() -> Response:
@@ -36,6 +36,7 @@ def blueprint(services: ApiServices) -> Blueprint:
         headers = {
             "Location": f"{base}/v2/images/{image.id}",
             "OpenStack-image-store-ids": stores,
+            "OpenStack-image-import-methods": methods,
         }
         return _answer(image, 201, headers)
 
@@ -89,16 +90,9 @@ def _expected() -> Collection[int] | None:
 
 
 def _page(page: ImagePage, pairs: Pairs) -> dict[str, object]:
-    rest = [(name, value) for name, value in pairs if name != "marker"]
-    document: dict[str, object] = {
+    last = page.images[-1].id if page.has_more and page.images else None
+    return {
         "images": [represent(image) for image in page.images],
-        "first": _link(rest),
         "schema": "/v2/schemas/images",
+        **page_links("/v2/images", pairs, last),
     }
-    if page.has_more and page.images:
-        document["next"] = _link([*rest, ("marker", page.images[-1].id)])
-    return document
-
-
-def _link(pairs: Pairs) -> str:
-    return "/v2/images" + ("?" + urlencode(pairs) if pairs else "")

@@ -24,24 +24,28 @@ def blueprint(services: ApiServices) -> Blueprint:
 
     @routes.get("/v2/info/import")
     def import_methods() -> Response:
-        methods = {"description": "Import methods available.", "type": "array", "value": []}
+        offered = [each.value for each in services.imports.methods]
+        methods = {"description": "Import methods available.", "type": "array", "value": offered}
         return json_response({"import-methods": methods})
 
     @routes.get("/v2/info/usage")
     def usage() -> Response:
         used = services.images.usage(context())
         quotas = services.quotas.of(context().project_id)
-        size = quotas.size if quotas.size == UNLIMITED else quotas.size // _MIB
         figures = {
-            "image_size_total": (size, used.size // _MIB),
+            "image_size_total": (_mebibytes(quotas.size), used.size // _MIB),
             "image_count_total": (quotas.images, used.images),
-            "image_stage_total": (UNLIMITED, 0),
+            "image_stage_total": (_mebibytes(quotas.staged), used.staged // _MIB),
             "image_count_uploading": (quotas.uploads, used.uploading),
         }
         shown = {name: {"limit": limit, "usage": taken} for name, (limit, taken) in figures.items()}
         return json_response({"usage": shown})
 
     return routes
+
+
+def _mebibytes(quota: int) -> int:
+    return quota if quota == UNLIMITED else quota // _MIB
 
 
 def _stores(services: ApiServices, *, detail: bool) -> list[dict[str, object]]:

@@ -14,7 +14,9 @@ from kilo_catalog.domain.image import (
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.member import PROJECT_LENGTH, MemberStatus
 from kilo_catalog.errors import SchemaNotFound
+from kilo_catalog.http.metadef_schemas import metadef_schemas
 from kilo_catalog.http.services import ApiServices
+from kilo_catalog.http.task_schemas import task_schema, tasks_schema
 from kilo_catalog.http.wire import json_response
 
 Schema = dict[str, Any]
@@ -26,12 +28,23 @@ def blueprint(services: ApiServices) -> Blueprint:
     routes = Blueprint("schemas", __name__)
     image = image_schema(services.limits)
     member = member_schema()
+    task = task_schema()
     schemas = {
         "image": image,
         "images": images_schema(image),
         "member": member,
         "members": members_schema(member),
+        "task": task,
+        "tasks": tasks_schema(task),
     }
+
+    definitions = metadef_schemas()
+
+    @routes.get("/v2/schemas/metadefs/<name>")
+    def show_metadef(name: str) -> Response:
+        if name not in definitions:
+            raise SchemaNotFound(f"There is no schema metadefs/{name[:64]!r}", name=name[:64])
+        return json_response(definitions[name])
 
     @routes.get("/v2/schemas/<name>")
     def show(name: str) -> Response:

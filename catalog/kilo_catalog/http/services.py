@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
+from kilo_catalog.service.imports import Imports
+from kilo_catalog.service.introspection import Introspection
 from kilo_catalog.service.members import Members
+from kilo_catalog.service.metadef_items import MetadefItems
+from kilo_catalog.service.metadefs import Metadefs
 from kilo_catalog.service.quotas import ProjectQuotas
+from kilo_catalog.service.staging import Staging
 from kilo_catalog.service.tags import Tags
+from kilo_catalog.service.tasks import Tasks
 from kilo_common.policy import Policy
 
 
@@ -26,8 +32,14 @@ class ApiServices:
 
     images: Images
     image_data: ImageData
+    introspection: Introspection
+    staging: Staging
+    imports: Imports
+    tasks: Tasks
     members: Members
     tags: Tags
+    metadefs: Metadefs
+    metadef_items: MetadefItems
     quotas: ProjectQuotas
     policy: Policy
     stores: Mapping[str, StoreInfo]

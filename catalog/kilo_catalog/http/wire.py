@@ -1,8 +1,9 @@
 """Between Flask and the services: the caller's context, JSON in, JSON out, errors as bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from flask import Response, request
@@ -32,6 +33,20 @@ def json_response(
 ) -> Response:
     """An answer with a JSON body."""
     return Response(_encoder.encode(value), status, headers, content_type=JSON)
+
+
+def link(path: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """A path with a query string."""
+    return path + ("?" + urlencode(pairs) if pairs else "")
+
+
+def page_links(path: str, pairs: Sequence[tuple[str, str]], last: str | None) -> dict[str, str]:
+    """Where a list begins and, after the item `last`, goes on; None: nowhere."""
+    rest = [(name, value) for name, value in pairs if name != "marker"]
+    links = {"first": link(path, rest)}
+    if last is not None:
+        links["next"] = link(path, [*rest, ("marker", last)])
+    return links
 
 
 def empty_response() -> Response:

@@ -1,17 +1,19 @@
-"""Which inspector looks at which declared format."""
+"""Where an inspection begins: with declared formats to hold the bytes to, or without."""
 
+from collections.abc import Iterable
+
+from kilo_catalog.domain.findings import Findings
 from kilo_catalog.imaging.inspector import Inspector
-from kilo_catalog.imaging.qcow2 import Qcow2Inspector
-from kilo_catalog.imaging.raw import OpaqueInspector, RawInspector
 
 
 def open_inspector(disk_format: str, container_format: str) -> Inspector:
-    """The inspector for data of the declared formats.
+    """An inspector that refuses data that is not of the declared formats, or not safe."""
+    return Inspector(disk_format, container_format)
 
-    A disk inside a container (an OVA, a compressed file) is not seen from outside.
-    """
-    if container_format == "bare" and disk_format == "raw":
-        return RawInspector("raw")
-    if container_format == "bare" and disk_format == "qcow2":
-        return Qcow2Inspector("qcow2")
-    return OpaqueInspector(disk_format)
+
+def identify(blocks: Iterable[bytes]) -> Findings:
+    """What some bytes are. Nothing is refused; dangers are among the warnings."""
+    inspector = Inspector(None, None)
+    for block in blocks:
+        inspector.feed(block)
+    return inspector.finish()

@@ -1,49 +1,40 @@
-"""Recognising a disk image from its first bytes, and checking that it is what it is called.
+"""Recognises an image from its bytes while they pass, and checks that it is what it is called.
 
-An inspector is fed the blocks of an upload as they pass. It keeps no more than a header. The
-formats that have one are `raw` and `qcow2`; the bytes of others are only compared with signatures.
+Memory is bounded by the regions that parsers collect (`scan.py`), a few MiB at the very most.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-
-from kilo_catalog.errors import FormatRefused
-
-HEADER_SIZE = 512
-"""Bytes that every inspector may look at; more is not kept."""
-SIGNATURES: Mapping[str, bytes] = {
-    "qcow2": b"QFI\xfb",
-    "vmdk": b"KDMV",
-    "vhdx": b"vhdxfile",
-    "qed": b"QED\x00",
-}
-"""What containers of other disks begin with. None may hide under another format's name."""
-
-
-def recognise(header: bytes) -> str:
-    """The format whose signature `header` begins with; `raw` if it is none we know."""
-    for name, signature in SIGNATURES.items():
-        if header.startswith(signature):
-            return name
-    return "raw"
+from kilo_catalog.domain.findings import Findings
+from kilo_catalog.imaging.archives import parse_tar
+from kilo_catalog.imaging.compressions import parse_compressed
+from kilo_catalog.imaging.headers import (
+    parse_iso,
+    parse_luks,
+    parse_ploop,
+    parse_qed,
+    parse_vdi,
+)
+from kilo_catalog.imaging.judgement import contradicts, refuse
+from kilo_catalog.imaging.partitions import parse_raw
+from kilo_catalog.imaging.qcow2 import parse_qcow2
+from kilo_catalog.imaging.scan import HEAD, Parser, Region, Scan, Sheet
+from kilo_catalog.imaging.signatures import COMPRESSIONS, recognise
+from kilo_catalog.imaging.vhd import FOOTER, parse_fixed, parse_vhd
+from kilo_catalog.imaging.vhdx import parse_vhdx
+from kilo_catalog.imaging.vmdk import parse_vmdk
 
 
-def refuse(declared: str, found: str, reason: str = "") -> FormatRefused:
-    """The error for bytes that are not what they are called, or not safe."""
-    what = reason or f"the data is {found}"
-    return FormatRefused(
-        f"The image is declared to be {declared}, but {what}", declared=declared, found=found
-    )
+class Inspector:
+    """Looks at one image's bytes: `feed` every block, then `finish`.
 
+    With no declared formats nothing is refused; what is dangerous is told as a warning.
+    """
 
-class Inspector(ABC):
-    """Looks at one image's bytes. `feed` every block, then `finish`."""
-
-    def __init__(self, declared: str) -> None:
-        self._declared = declared
-        self._header = b""
-        self._checked = False
-        self._size = 0
+    def __init__(self, disk_format: str | None, container_format: str | None) -> None:
+        self._disk = disk_format
+        self._container = container_format
+        self._sheet = Sheet()
+        self._scan = Scan()
+        self._scan.start(self._begin())
 
     def feed(self, block: bytes) -> None:
         """The next bytes.
@@ -51,31 +42,84 @@ class Inspector(ABC):
         Raises:
             FormatRefused: they are not the declared format, or not a safe one.
         """
-        self._size += len(block)
-        if self._checked:
-            return
-        self._header += block[: HEADER_SIZE - len(self._header)]
-        if len(self._header) == HEADER_SIZE:
-            self._check()
+        self._scan.feed(block)
+        self._judge()
 
-    def finish(self) -> int | None:
-        """There are no more bytes. The size of the disk inside, where it is known.
+    def finish(self) -> Findings:
+        """There are no more bytes: what was found.
 
         Raises:
             FormatRefused: as `feed`.
         """
-        if not self._checked:
-            self._check()
-        return self._virtual_size()
+        self._scan.finish()
+        self._judge()
+        return self._sheet.findings()
 
-    def _check(self) -> None:
-        self._checked = True
-        self._inspect(self._header)
+    def _begin(self) -> Parser:
+        head = yield Region(0, HEAD)
+        sheet, scan = self._sheet, self._scan
+        sheet.format = recognise(head)
+        fixed = sheet.format == "raw" and (self._disk, self._container) in (
+            ("vhd", "bare"), (None, None),
+        )  # fmt: skip
+        if not fixed:
+            self._check_declared()
+        parser = self._parser(head)
+        if parser is not None:
+            yield from parser
+        scan.at_end(self._measure)
 
-    @abstractmethod
-    def _inspect(self, header: bytes) -> None:
-        """Judge the first bytes: HEADER_SIZE, or all there are. Raises FormatRefused."""
+    def _parser(self, head: bytes) -> Parser | None:
+        """Begin to read the format; the parser, if there is more to see than the head."""
+        sheet, scan = self._sheet, self._scan
+        found = sheet.format
+        if found == "vmdk":
+            return parse_vmdk(scan, sheet, head)
+        if found == "vhd":
+            return parse_vhd(scan, sheet, head)
+        if found == "vhdx":
+            return parse_vhdx(sheet, head)
+        if found == "tar":
+            return parse_tar(scan, sheet, head, ova=self._container == "ova")
+        if found == "raw":
+            return self._parse_raw(head)
+        if found in COMPRESSIONS:
+            parse_compressed(sheet, head)
+        elif found in ("luks", "iso"):
+            {"luks": parse_luks, "iso": parse_iso}[found](scan, sheet, head)
+        elif found in _HEADERS:
+            _HEADERS[found](sheet, head)
+        return None
 
-    @abstractmethod
-    def _virtual_size(self) -> int | None:
-        """The size of the disk, from `_header` and `_size`, once all bytes have passed."""
+    def _parse_raw(self, head: bytes) -> Parser:
+        yield from parse_raw(self._scan, self._sheet, head)
+        if self._disk == "gpt" and self._sheet.facts.get("partition_table") != "gpt":
+            self._sheet.dangers.append("the data has no GPT")
+
+    def _measure(self, size: int, tail: bytes) -> None:
+        sheet = self._sheet
+        if sheet.format != "raw":
+            return
+        if self._disk in ("vhd", None) and parse_fixed(sheet, size, tail[-FOOTER:]):
+            return
+        sheet.virtual_size = size
+        self._check_declared()
+
+    def _check_declared(self) -> None:
+        if self._disk is None or self._container is None:
+            return
+        if contradicts(self._disk, self._container, self._sheet.format):
+            self._sheet.dangers.insert(0, f"the data is {self._sheet.format}")
+
+    def _judge(self) -> None:
+        dangers = self._sheet.dangers
+        if dangers and self._disk is not None and self._container is not None:
+            raise refuse(self._disk, self._container, self._sheet.format, dangers[0])
+
+
+_HEADERS = {
+    "qcow2": parse_qcow2,
+    "vdi": parse_vdi,
+    "qed": parse_qed,
+    "ploop": parse_ploop,
+}

@@ -3,17 +3,21 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from kilo_catalog.db.base import Doomed, Transaction, UnitOfWork, Usage
 from kilo_catalog.domain import patch
-from kilo_catalog.domain.attributes import parse_new
+from kilo_catalog.domain.attributes import check_properties, parse_new
 from kilo_catalog.domain.image import Image, ImageStatus, Visibility, bury, check_version, move
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.listing import ImagePage
 from kilo_catalog.domain.listing_query import Pairs, parse_query
-from kilo_catalog.errors import AttributeForbidden, ImageProtected, StatusForbids
+from kilo_catalog.domain.task import ENDED
+from kilo_catalog.errors import AttributeForbidden, ImageProtected, StatusForbids, TaskNotFound
 from kilo_catalog.service.access import Access, target
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
+from kilo_catalog.service.protections import PropertyProtections
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
@@ -32,6 +36,7 @@ class Images:
     new_id: IdSource
     limits: Limits
     quotas: ProjectQuotas
+    protections: PropertyProtections
 
     def create(self, context: RequestContext, body: object) -> Image:
         """Make a record without data out of the attributes in `body`.
@@ -41,6 +46,7 @@ class Images:
             PolicyForbids: the caller may not make such an image.
             ImageIdTaken: the id it asks for is in use or was.
             QuotaExceeded: the project has as many images as it may have.
+            PropertyProtected: a property is not the caller's to give.
         """
         new = parse_new(body, self.limits)
         now = self.clock.now()
@@ -50,6 +56,7 @@ class Images:
             self._check_owner(context, image)
         self.access.policy.enforce(context, "add_image", target(image))
         self._check_visibility(context, image)
+        self.protections.check_new(context, image)
 
         def work(transaction: Transaction) -> None:
             self.quotas.check_new_image(transaction, image.owner)
@@ -57,17 +64,18 @@ class Images:
             self.events.record(transaction, context, "image.create", image)
 
         self.unit_of_work.write(work)
-        return image
+        return self.protections.readable(context, image)
 
     def get(self, context: RequestContext, image_id: str) -> Image:
-        """The image.
+        """The image, with the properties that the caller may see.
 
         Raises:
             ImageNotFound, PolicyForbids: see `Access.find`.
         """
-        return self.unit_of_work.read(
+        image = self.unit_of_work.read(
             lambda tx: self.access.find(tx, context, image_id, "get_image")
         )
+        return self.protections.readable(context, image)
 
     def list_page(self, context: RequestContext, pairs: Pairs) -> ImagePage:
         """One page of the images that the caller may list and the query string asks for.
@@ -78,7 +86,11 @@ class Images:
         """
         self.access.policy.enforce(context, "get_images", {"project_id": context.project_id})
         query = parse_query(pairs, self.limits, context.project_id, is_admin=context.is_admin)
-        return self.unit_of_work.read(lambda tx: tx.images.list_page(query))
+        if not self.protections.may_filter(context, query):
+            return ImagePage((), has_more=False)
+        page = self.unit_of_work.read(lambda tx: tx.images.list_page(query))
+        seen = tuple(self.protections.readable(context, each) for each in page.images)
+        return ImagePage(seen, page.has_more)
 
     def usage(self, context: RequestContext) -> Usage:
         """What the images of the caller's project take."""
@@ -99,22 +111,26 @@ class Images:
             PatchTestFailed: the document supposes another image.
             AttributeForbidden, StatusForbids, PropertyConflict, ImageInvalid, LimitExceeded:
                 see `patch.apply`.
+            PropertyProtected: a property is not the caller's to change so.
         """
         now = self.clock.now()
 
         def work(transaction: Transaction) -> Image:
             image = self.access.find(transaction, context, image_id, "modify_image")
             check_version(image, expected)
-            changed = patch.apply(image, document(image), self.limits, now)
-            if changed is image:
-                return image
+            seen = self.protections.readable(context, image)
+            changed = patch.apply(seen, document(seen), self.limits, now)
+            if changed is seen:
+                return seen
+            changed = self.protections.merge(context, image, changed)
+            check_properties(changed.properties, self.limits)
             if changed.owner != image.owner:
                 self._check_owner(context, changed)
             if changed.visibility is not image.visibility:
                 self._check_visibility(context, changed)
             kept = transaction.images.update(changed)
             self.events.record(transaction, context, "image.update", kept)
-            return kept
+            return self.protections.readable(context, kept)
 
         return self.unit_of_work.write(work)
 
@@ -143,6 +159,9 @@ class Images:
                 # Not before its lease ends: until then the upload's process may write the blob.
                 claim = image.upload
                 doomed.append(Doomed(claim.store, claim.id, max(now, claim.lease_until)))
+            if image.staged is not None:
+                doomed.append(Doomed(image.staged.store, image.staged.key, now))
+            _cancel_import(transaction, image)
             for each in doomed:
                 transaction.doomed.add(each)
             self.events.record(transaction, context, "image.delete", buried)
@@ -193,3 +212,15 @@ class Images:
             self.access.policy.enforce(context, "publicize_image", target(image))
         elif image.visibility is Visibility.COMMUNITY:
             self.access.policy.enforce(context, "communitize_image", target(image))
+
+
+def _cancel_import(transaction: Transaction, image: Image) -> None:
+    """Have the task end that imports the image; what it has made itself it removes then."""
+    if image.imports is None or image.imports.task is None:
+        return
+    try:
+        task = transaction.tasks.get(image.imports.task)
+    except TaskNotFound:
+        return
+    if task.status not in ENDED:
+        transaction.tasks.update(structs.replace(task, cancelled=True))

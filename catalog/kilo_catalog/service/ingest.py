@@ -19,12 +19,14 @@ HASH_ALGORITHM = "sha512"
 def ingest(
     blocks: Iterable[bytes],
     writer: BlobWriter,
-    inspector: Inspector,
+    inspector: Inspector | None,
     executor: Executor,
     *,
     check: Callable[[int], None],
 ) -> DataFacts:
     """Write all blocks and say what they were. The writer is neither committed nor cancelled.
+
+    Without an inspector they are copied as they are: somebody has looked at them before.
 
     `check` is called before each block is kept, with the bytes so far, and raises when these are
     too many or the upload is not wanted any more. No task is left at work when this ends, however
@@ -43,14 +45,23 @@ def ingest(
         for block in blocks:
             size += len(block)
             check(size)
-            inspector.feed(block)
+            if inspector is not None:
+                inspector.feed(block)
             _finish(tasks)
             steps = (md5.update, digest.update, writer.write)
             tasks += [executor.submit(step, block) for step in steps]
         _finish(tasks)
     finally:
         _settle(tasks)
-    return DataFacts(size, inspector.finish(), md5.hexdigest(), HASH_ALGORITHM, digest.hexdigest())
+    findings = None if inspector is None else inspector.finish()
+    return DataFacts(
+        size,
+        None if findings is None else findings.virtual_size,
+        md5.hexdigest(),
+        HASH_ALGORITHM,
+        digest.hexdigest(),
+        findings,
+    )
 
 
 def _finish(tasks: list[Future[Any]]) -> None:

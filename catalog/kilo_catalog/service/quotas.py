@@ -20,6 +20,7 @@ class Room:
     project_id: str | None
     quota: int
     used: int
+    what: str = "size"
 
     def check(self, size: int) -> None:
         """Return if there is room for so many bytes.
@@ -28,10 +29,11 @@ class Room:
             QuotaExceeded: there is not.
         """
         if self.quota != UNLIMITED and self.used + size > self.quota:
+            which = "staged for imports" if self.what == "staged" else "together"
             raise QuotaExceeded(
-                f"The images of project {self.project_id} may have {self.quota} bytes together "
+                f"The images of project {self.project_id} may have {self.quota} bytes {which} "
                 f"and have {self.used}; delete some, or ask for a higher quota",
-                what="size",
+                what=self.what,
                 quota=self.quota,
                 used=self.used,
             )
@@ -67,19 +69,32 @@ class ProjectQuotas:
         Raises:
             QuotaExceeded: the project has as many uploads under way as it may have.
         """
-        quotas = self.of(owner)
-        if quotas.uploads == UNLIMITED:
-            return self.room(transaction, owner)
-        used = transaction.images.usage(owner)
-        if used.uploading >= quotas.uploads:
-            raise _too_many("uploads at the same time", owner, quotas.uploads, used.uploading)
-        return Room(owner, quotas.size, used.size)
+        self._check_uploads(transaction, owner)
+        return self.room(transaction, owner)
+
+    def check_new_stage(self, transaction: Transaction, owner: str | None) -> Room:
+        """The room for the data of one import more. Raises as `check_new_upload`."""
+        self._check_uploads(transaction, owner)
+        return self.stage_room(transaction, owner)
+
+    def stage_room(self, transaction: Transaction, owner: str | None) -> Room:
+        """The room for staged data beside what a project has staged."""
+        quota = self.of(owner).staged
+        used = 0 if quota == UNLIMITED else transaction.images.usage(owner).staged
+        return Room(owner, quota, used, "staged")
 
     def room(self, transaction: Transaction, owner: str | None) -> Room:
         """The room for data beside what a project has."""
         quota = self.of(owner).size
         used = 0 if quota == UNLIMITED else transaction.images.usage(owner).size
         return Room(owner, quota, used)
+
+    def _check_uploads(self, transaction: Transaction, owner: str | None) -> None:
+        quota = self.of(owner).uploads
+        if quota != UNLIMITED:
+            used = transaction.images.usage(owner).uploading
+            if used >= quota:
+                raise _too_many("uploads at the same time", owner, quota, used)
 
 
 def _too_many(what: str, owner: str | None, quota: int, used: int) -> QuotaExceeded:

@@ -115,7 +115,7 @@ class UploadClaims:
                 image = transaction.images.get(upload.image.id)
             except ImageNotFound:
                 return (doomed,)  # whoever deleted it has remembered the blob
-            if any(each.key == upload.claim.id for each in image.locations):
+            if _has_blob(image, upload.claim.id):
                 return ()
             if image.upload is not None and image.upload.id == upload.claim.id:
                 transaction.images.update(give_back(image))
@@ -125,15 +125,18 @@ class UploadClaims:
         return self._unit_of_work.write(work)
 
     def end_expired(self) -> int:
-        """Give back the images whose upload's lease has ended; how many there were."""
+        """Give back the images whose upload's lease, or whose staged data's time, has ended; how
+        many there were."""
         now = self._clock.now()
 
         def work(transaction: Transaction) -> int:
             expired = transaction.images.list_expired(now, BATCH)
             for image in expired:
-                assert image.upload is not None, "only a claimed image has a lease"
                 transaction.images.update(give_back(image))
-                transaction.doomed.add(Doomed(image.upload.store, image.upload.id, now))
+                if image.upload is not None:
+                    transaction.doomed.add(Doomed(image.upload.store, image.upload.id, now))
+                if image.staged is not None:
+                    transaction.doomed.add(Doomed(image.staged.store, image.staged.key, now))
             return len(expired)
 
         if not self._unit_of_work.read(lambda tx: tx.images.list_expired(now, 1)):
@@ -144,3 +147,8 @@ class UploadClaims:
         image = self.claimed(transaction, upload)
         renewed = UploadClaim(upload.claim.id, upload.claim.store, self._clock.now() + self._lease)
         transaction.images.update(structs.replace(image, upload=renewed))
+
+
+def _has_blob(image: Image, key: str) -> bool:
+    staged = image.staged is not None and image.staged.key == key
+    return staged or any(each.key == key for each in image.locations)

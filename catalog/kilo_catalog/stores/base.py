@@ -3,10 +3,11 @@
 A store knows nothing of images. Its verbs block and may be called from any thread. Every driver
 passes `tests/contracts/blob_store.py`.
 
-BlobNotFound    NotFound      no committed blob has that key
+BlobNotFound    NotFound      no blob has that key
 BlobExists      Conflict      the key is taken
 KeyInvalid      InvalidInput  the key is not one a store takes
 StoreFull       TooLarge      there is no room for the bytes
+StoreReadOnly   Forbidden     the store keeps nothing, it only reads
 StoreUnavailable Unavailable  the store does not answer, or fails
 """
 
@@ -14,10 +15,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import datetime
+from enum import Enum
+from pathlib import Path
 from typing import ClassVar
 
 from msgspec import Struct
 
+from kilo_catalog.stores.settings import StoreSettings
 from kilo_common import errors
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -39,8 +43,39 @@ class StoreFull(errors.TooLarge):
     code = "catalog.store.full"
 
 
+class StoreReadOnly(errors.Forbidden):
+    code = "catalog.store.read_only"
+
+
 class StoreUnavailable(errors.Unavailable):
     code = "catalog.store.unavailable"
+
+
+class Capability(Enum):
+    """What one driver can do and another cannot; who needs it asks for it."""
+
+    WRITE = "write"
+    """It takes blobs. A store without it reads what others have put there."""
+    LOCAL_FILES = "local-files"
+    """`local_file` gives a file."""
+    PRESIGN = "presign"
+    """`presign` gives a URL."""
+    READS_OUTLIVE_DELETION = "reads-outlive-deletion"
+    """A reader goes on to its end although the blob was deleted meanwhile."""
+    ADOPT_OWN = "adopt-own"
+    """`adopt` takes over blobs of another store of the same driver in the same place."""
+
+
+class StoreUsage(Struct, frozen=True):
+    """What a store holds, in bytes."""
+
+    blobs: int
+    size: int
+    """Of all blobs together, each counted by itself."""
+    stored: int
+    """Kept for them: less than `size` where equal blobs are kept once."""
+    free: int | None = None
+    """Left for more, where there is an end to it."""
 
 
 class Unfinished(Struct, frozen=True):
@@ -63,19 +98,28 @@ def check_key(key: str) -> str:
 
 
 class BlobWriter(ABC):
-    """A blob being written, by one thread at a time. It ends with `commit` or `cancel`."""
+    """A blob being written, by one thread at a time. It ends with one of `commit`, `cancel`,
+    `suspend`."""
+
+    @property
+    @abstractmethod
+    def offset(self) -> int:
+        """Where the next byte goes: how many have been written."""
 
     @abstractmethod
     def write(self, data: bytes) -> None:
-        """Append `data`. After an error only `cancel` is left to do.
+        """Append `data`. After an error only `cancel` and `suspend` are left to do.
 
         Raises:
             StoreFull, StoreUnavailable: the bytes could not be kept.
         """
 
     @abstractmethod
-    def commit(self) -> int:
+    def commit(self, digest: str | None = None) -> int:
         """Make the blob readable and safe from power loss, and return its size.
+
+        `digest` is the sha512 of the bytes, in hexadecimal digits, if the caller has it: a store
+        that keeps equal blobs once goes by it, and finds it out itself otherwise.
 
         Raises:
             BlobExists: another writer of the same key was faster; this one's bytes are gone.
@@ -86,9 +130,18 @@ class BlobWriter(ABC):
     def cancel(self) -> None:
         """Remove what was written. Harmless after `commit` and when repeated; never raises."""
 
+    @abstractmethod
+    def suspend(self) -> int:
+        """Keep what was written for `BlobStore.resume`, and return how much that is: after a
+        failure it may be less than `offset`.
+
+        Raises:
+            StoreFull, StoreUnavailable: it cannot tell; `resume` will.
+        """
+
 
 class BlobReader(ABC):
-    """A range of a blob being read. It stays readable when the blob is deleted meanwhile."""
+    """A range of a blob being read, by one thread at a time."""
 
     @abstractmethod
     def read(self, size: int) -> bytes:
@@ -107,6 +160,16 @@ class BlobStore(ABC):
     """Blobs by key."""
 
     driver: ClassVar[str]
+    capabilities: frozenset[Capability]
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: StoreSettings) -> "BlobStore":
+        """A store as the configuration has it. Nothing is asked of a server yet.
+
+        Raises:
+            ConfigInvalid: a setting that this driver needs is missing or wrong.
+        """
 
     @abstractmethod
     def create(self, key: str) -> BlobWriter:
@@ -115,7 +178,19 @@ class BlobStore(ABC):
         Raises:
             KeyInvalid: see `check_key`.
             BlobExists: there is a blob of that key, or one was begun.
-            StoreFull, StoreUnavailable: it cannot be begun.
+            StoreReadOnly, StoreFull, StoreUnavailable: it cannot be begun.
+        """
+
+    @abstractmethod
+    def resume(self, key: str) -> BlobWriter:
+        """Go on with a blob that was begun: suspended, or left by a process that died. The writer's
+        `offset` says how much of it is there. Who resumes knows that nobody else writes it.
+
+        Raises:
+            KeyInvalid: see `check_key`.
+            BlobExists: it has been committed.
+            BlobNotFound: none was begun.
+            StoreReadOnly, StoreUnavailable.
         """
 
     @abstractmethod
@@ -138,7 +213,8 @@ class BlobStore(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> bool:
-        """Remove a blob, committed or unfinished; whether there was anything. Idempotent.
+        """Remove a blob, committed or unfinished; whether there was anything. Idempotent. A store
+        that only reads removes nothing.
 
         Raises:
             KeyInvalid, StoreUnavailable.
@@ -159,3 +235,56 @@ class BlobStore(ABC):
         Raises:
             StoreUnavailable.
         """
+
+    @abstractmethod
+    def location(self, key: str) -> str:
+        """A URL that says to people and clients where the blob is: file:///…, s3://bucket/….
+        It gives nobody access, and holds no secret.
+
+        Raises:
+            KeyInvalid, BlobNotFound, StoreUnavailable.
+        """
+
+    @abstractmethod
+    def usage(self) -> StoreUsage:
+        """What the store holds. It may take long.
+
+        Raises:
+            StoreUnavailable.
+        """
+
+    def local_file(self, key: str) -> Path | None:
+        """The file of a committed blob on this machine, to be read and never written; None if it
+        is not in a file of its own.
+
+        Raises:
+            KeyInvalid, BlobNotFound, StoreUnavailable.
+        """
+        self.size(key)
+        return None
+
+    def adopt(
+        self, key: str, source: "BlobStore", source_key: str, digest: str | None = None
+    ) -> bool:
+        """Make a committed blob of another store a blob of this one, without the bytes passing
+        through this process: by a hard link, a shared extent, a copy on the server. False if that
+        is not possible between the two; then nothing has changed. The source keeps its blob.
+        `digest` as in `BlobWriter.commit`.
+
+        Raises:
+            KeyInvalid, BlobNotFound: of the source's.
+            BlobExists: `key` is taken here.
+            StoreFull, StoreUnavailable.
+        """
+        del key, source, source_key, digest
+        return False
+
+    def presign(self, key: str, seconds: int) -> str | None:
+        """A URL by which whoever has it can read the blob for so long; None if there is no such.
+
+        Raises:
+            KeyInvalid, BlobNotFound, StoreUnavailable.
+        """
+        del seconds
+        self.size(key)
+        return None

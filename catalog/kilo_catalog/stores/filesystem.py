@@ -1,12 +1,12 @@
-"""Blobs as files: written under `uploads/`, renamed into `blobs/` once they are safe on disk.
+"""Blobs as files: written under a temporary name, given their own once they are safe on disk.
 
-Both folders are on one file system, so the rename is atomic. Files are 0600, folders 0700.
+A store has one folder or several; a blob is in one of them. `folder.py` says what is in a folder.
 """
 
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -18,11 +18,15 @@ from kilo_catalog.stores.base import (
     BlobReader,
     BlobStore,
     BlobWriter,
+    Capability,
     StoreFull,
     StoreUnavailable,
+    StoreUsage,
     Unfinished,
     check_key,
 )
+from kilo_catalog.stores.folder import BlobFolder, remove_file, share_file
+from kilo_catalog.stores.settings import StoreSettings
 from kilo_common.errors import ConfigInvalid
 
 P = ParamSpec("P")
@@ -46,121 +50,209 @@ def _translated(verb: Callable[P, T]) -> Callable[P, T]:
 
 
 class FilesystemStore(BlobStore):
-    """Blobs in a folder."""
+    """Blobs in folders."""
 
     driver = "filesystem"
+    capabilities = frozenset(
+        {
+            Capability.WRITE,
+            Capability.LOCAL_FILES,
+            Capability.READS_OUTLIVE_DELETION,
+            Capability.ADOPT_OWN,
+        }
+    )
 
-    def __init__(self, path: str) -> None:
-        """Use the folder at `path`; it is made if need be.
+    def __init__(
+        self,
+        path: str = "",
+        *,
+        folders: Mapping[str, int] | None = None,
+        deduplicate: bool = False,
+    ) -> None:
+        """Use the folder at `path`, or `folders` with their weights.
 
         Raises:
-            ConfigInvalid: there is no path, or the folder cannot be made or written.
+            ConfigInvalid: there is no path, or a folder cannot be made or written.
         """
-        if not path:
+        weights = dict(folders or {}) or ({path: 0} if path else {})
+        if not weights:
             raise ConfigInvalid("A filesystem store needs a path: set stores.NAME.path", key="path")
-        self._blobs = Path(path) / "blobs"
-        self._uploads = Path(path) / "uploads"
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            for folder in (Path(path), self._blobs, self._uploads):
-                folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as fault:
-            raise ConfigInvalid(
-                f"The store's folder {path} cannot be made: {fault.strerror}", path=path
-            ) from None
-        if not os.access(self._uploads, os.W_OK | os.X_OK):
-            raise ConfigInvalid(f"The store's folder {path} cannot be written", path=path)
+        self._folders = tuple(
+            (weight, BlobFolder(each, deduplicate=deduplicate)) for each, weight in weights.items()
+        )
+
+    @classmethod
+    def from_settings(cls, settings: StoreSettings) -> "FilesystemStore":
+        if settings.path and settings.folders:
+            raise ConfigInvalid("A filesystem store has a path or folders, not both", key="folders")
+        return cls(settings.path, folders=settings.folders, deduplicate=settings.deduplicate)
 
     @_translated
     def create(self, key: str) -> BlobWriter:
-        temporary, final = self._uploads / check_key(key), self._blobs / key
-        if final.exists():
-            raise BlobExists(f"There is a blob {key} already", key=key)
+        check_key(key)
+        for _weight, folder in self._folders:
+            if (folder.blobs / key).exists() or (folder.uploads / key).exists():
+                raise BlobExists(f"There is a blob {key} already, or one was begun", key=key)
+        folder = self._roomiest()
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(folder.uploads / key, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise BlobExists(f"A blob {key} has been begun already", key=key) from None
-        return _FileWriter(descriptor, temporary, final)
+        return _FileWriter(descriptor, folder, key, 0)
+
+    @_translated
+    def resume(self, key: str) -> BlobWriter:
+        check_key(key)
+        for _weight, folder in self._folders:
+            if (folder.blobs / key).exists():
+                raise BlobExists(f"The blob {key} is whole", key=key)
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(folder.uploads / key, os.O_RDWR)
+                return _FileWriter(descriptor, folder, key, os.lseek(descriptor, 0, os.SEEK_END))
+        raise BlobNotFound(f"No blob {key} was begun", key=key)
 
     @_translated
     def open(self, key: str, offset: int = 0, length: int | None = None) -> BlobReader:
-        try:
-            descriptor = os.open(self._blobs / check_key(key), os.O_RDONLY)
-        except FileNotFoundError:
-            raise BlobNotFound(f"There is no blob {key}", key=key) from None
+        descriptor = os.open(self._find(key), os.O_RDONLY)
         size = os.fstat(descriptor).st_size
         end = size if length is None else min(size, offset + length)
         return _FileReader(descriptor, offset, end)
 
     @_translated
     def size(self, key: str) -> int:
-        try:
-            return (self._blobs / check_key(key)).stat().st_size
-        except FileNotFoundError:
-            raise BlobNotFound(f"There is no blob {key}", key=key) from None
+        return self._find(key).stat().st_size
 
     @_translated
     def delete(self, key: str) -> bool:
         check_key(key)
-        begun, committed = _remove(self._uploads / key), _remove(self._blobs / key)
-        return begun or committed
+        found = False
+        for _weight, folder in self._folders:
+            found = remove_file(folder.uploads / key) or found
+            found = folder.remove(key) or found
+        return found
 
     @_translated
     def keys(self) -> Iterator[str]:
-        return iter([entry.name for entry in os.scandir(self._blobs)])
+        return iter(
+            [entry.name for _, folder in self._folders for entry in os.scandir(folder.blobs)]
+        )
 
     @_translated
     def unfinished(self) -> Iterator[Unfinished]:
         found: list[Unfinished] = []
-        for entry in os.scandir(self._uploads):
-            if (self._blobs / entry.name).exists():
-                # Its process died just after the commit: only the second name is left over.
-                _remove(self._uploads / entry.name)
-                continue
-            with contextlib.suppress(FileNotFoundError):  # it ended while we looked
-                touched = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
-                found.append(Unfinished(entry.name, touched))
+        for _weight, folder in self._folders:
+            folder.tidy()
+            for entry in os.scandir(folder.uploads):
+                if (folder.blobs / entry.name).exists():
+                    # Its process died just after the commit: only the second name is left over.
+                    remove_file(folder.uploads / entry.name)
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # it ended while we looked
+                    touched = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+                    found.append(Unfinished(entry.name, touched))
         return iter(found)
+
+    @_translated
+    def location(self, key: str) -> str:
+        return self._find(key).absolute().as_uri()
+
+    @_translated
+    def usage(self) -> StoreUsage:
+        found = [folder.usage() for _weight, folder in self._folders]
+        return StoreUsage(
+            sum(each.blobs for each in found),
+            sum(each.size for each in found),
+            sum(each.stored for each in found),
+            sum(each.free or 0 for each in found),
+        )
+
+    @_translated
+    def local_file(self, key: str) -> Path | None:
+        return self._find(key)
+
+    @_translated
+    def adopt(
+        self, key: str, source: BlobStore, source_key: str, digest: str | None = None
+    ) -> bool:
+        file = source.local_file(source_key)
+        if file is None:
+            return False
+        writer = self.create(key)
+        writer.cancel()  # it has only shown that the key is free
+        by_room = sorted(self._folders, key=lambda each: (-each[0], -each[1].free()))
+        for _weight, folder in by_room:
+            temporary = folder.uploads / key
+            try:
+                shared = share_file(file, temporary)
+            except FileExistsError:
+                raise BlobExists(f"A blob {key} has been begun already", key=key) from None
+            if shared:
+                try:
+                    folder.publish(temporary, key, digest)
+                finally:
+                    remove_file(temporary)
+                return True
+        return False
+
+    def _roomiest(self) -> BlobFolder:
+        if len(self._folders) == 1:
+            return self._folders[0][1]
+        free = {folder.root: folder.free() for _weight, folder in self._folders}
+        with_room = [each for each in self._folders if free[each[1].root] > 0] or self._folders
+        return max(with_room, key=lambda each: (each[0], free[each[1].root]))[1]
+
+    def _find(self, key: str) -> Path:
+        check_key(key)
+        for _weight, folder in self._folders:
+            path = folder.blobs / key
+            if path.exists():
+                return path
+        raise BlobNotFound(f"There is no blob {key}", key=key)
 
 
 class _FileWriter(BlobWriter):
-    def __init__(self, descriptor: int, temporary: Path, final: Path) -> None:
+    def __init__(self, descriptor: int, folder: BlobFolder, key: str, offset: int) -> None:
         self._descriptor = descriptor
-        self._temporary = temporary
-        self._final = final
-        self._size = 0
+        self._folder = folder
+        self._key = key
+        self._temporary = folder.uploads / key
+        self._offset = offset
+
+    @property
+    def offset(self) -> int:
+        return self._offset
 
     @_translated
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             written = os.write(self._descriptor, view)
-            self._size += written
+            self._offset += written
             view = view[written:]
 
     @_translated
-    def commit(self) -> int:
+    def commit(self, digest: str | None = None) -> int:
         os.fsync(self._descriptor)
         self._close()
         try:
-            # A link instead of a rename: it fails, and does not replace, when the name is taken.
-            os.link(self._temporary, self._final)
-        except FileExistsError:
-            _remove(self._temporary)
-            raise BlobExists(f"There is a blob {self._final.name} already") from None
-        try:
-            _sync_folder(self._final.parent)
-        except OSError:
-            _remove(self._final)
+            self._folder.publish(self._temporary, self._key, digest)
+        except BlobExists:
+            remove_file(self._temporary)
             raise
-        _remove(self._temporary)
-        return self._size
+        remove_file(self._temporary)
+        return self._offset
 
     def cancel(self) -> None:
         with contextlib.suppress(OSError):
             self._close()
         with contextlib.suppress(OSError):
-            _remove(self._temporary)
+            remove_file(self._temporary)
+
+    @_translated
+    def suspend(self) -> int:
+        os.fsync(self._descriptor)
+        self._close()
+        return self._offset
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -189,20 +281,3 @@ class _FileReader(BlobReader):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-
-def _remove(path: Path) -> bool:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the folder's entries survive a power cut, as fsync does a file's bytes."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from contracts.metadefs import MetadefContract
+from contracts.task_records import TaskRecordsContract
 from contracts.unit_of_work import UnitOfWorkContract
 from kilo_catalog.db.base import UnitOfWork
 from kilo_catalog.db.memory import MemoryUnitOfWork
@@ -24,20 +26,20 @@ def open_sql(url: str, executor: Executor) -> Iterator[UnitOfWork]:
     database.close()
 
 
-class TestMemory(UnitOfWorkContract):
+class TestMemory(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
     @pytest.fixture
     def unit_of_work(self) -> UnitOfWork:
         return MemoryUnitOfWork()
 
 
-class TestSqlite(UnitOfWorkContract):
+class TestSqlite(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
     @pytest.fixture
     def unit_of_work(self, tmp_path: Path, executor: Executor) -> Iterator[UnitOfWork]:
         yield from open_sql(f"sqlite:///{tmp_path}/catalog.db", executor)
 
 
 @pytest.mark.services
-class TestServers(UnitOfWorkContract):
+class TestServers(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
     @pytest.fixture
     def unit_of_work(self, service_url: str, executor: Executor) -> Iterator[UnitOfWork]:
         yield from open_sql(service_url, executor)

@@ -1,7 +1,8 @@
 """Who may do what: every route, asked by every role and by other projects, against one table.
 
 Each caller meets things of its own, made anew, so that no answer depends on the one before. Images
-belong to p1; the shared ones have p2 and p4 as members; p3 has nothing to do with them.
+and namespaces belong to p1; shared images have p2 and p4 as members; p3 has nothing to do with
+them.
 """
 
 from typing import Any
@@ -27,14 +28,67 @@ ADMIN = "403 403 403 200 403 403 403 403 403"
 SEE_SHARED = "200 200 200 200 403 403 200 200 404"
 OWNER_200 = "403 200 200 200 403 403 403 403 404"
 OWNER_204 = "403 204 204 204 403 403 403 403 404"
+COPY = {"method": {"name": "copy-image"}, "stores": ["second"]}
+TASK = {
+    "type": "import",
+    "input": {"import_from": "http://images.test/x", "import_from_format": "raw"},
+}
 
-# method, path, the image it is about, body, and the answer to each of the callers, in their order:
+ADMIN_200 = "403 403 403 200 403 403 403 403 403"
+ADMIN_201 = "403 403 403 201 403 403 403 403 403"
+ADMIN_204 = "403 403 403 204 403 403 403 403 403"
+OWN_NAMESPACE = "200 200 200 200 403 403 404 404 404"
+ADMIN_OF_PRIVATE_204 = "403 403 403 204 403 403 404 404 404"
+NAMESPACE = "/v2/metadefs/namespaces/<namespace>"
+DEFINITION = {"name": "new", "title": "New", "type": "string"}
+
+# method, path, the image or namespace it is about, body, and the answer to each of the callers, in
+# their order:
 #                            reader member manager admin service none | other project's members,
 #                            one of which may only read | a stranger
 TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/", "", None, "300 300 300 300 300 300 300 300 300"),
     ("GET", "/versions", "", None, EVERYBODY),
     ("GET", "/v2/schemas/<name>", "", None, EVERYBODY),
+    ("GET", "/v2/schemas/metadefs/<name>", "", None, EVERYBODY),
+    ("GET", "/v2/metadefs/resource_types", "", None, READERS),
+    ("GET", "/v2/metadefs/namespaces", "", None, READERS),
+    ("POST", "/v2/metadefs/namespaces", "", {"namespace": "new"}, ADMIN_201),
+    ("GET", NAMESPACE, "public namespace", None, READERS),
+    ("GET", NAMESPACE, "private namespace", None, OWN_NAMESPACE),
+    ("PUT", NAMESPACE, "public namespace", {"namespace": "renamed"}, ADMIN_200),
+    ("PUT", NAMESPACE, "private namespace", {"namespace": "renamed"},
+     "403 403 403 200 403 403 404 404 404"),
+    ("DELETE", NAMESPACE, "public namespace", None, ADMIN_204),
+    ("DELETE", NAMESPACE, "private namespace", None, ADMIN_OF_PRIVATE_204),
+    *(
+        row
+        for what, body in (
+            ("objects", {"name": "new"}), ("properties", DEFINITION), ("tags", {"tags": []}),
+            ("resource_types", {"name": "new"}),
+        )
+        for row in (
+            ("GET", f"{NAMESPACE}/{what}", "public namespace", None, READERS),
+            ("GET", f"{NAMESPACE}/{what}", "private namespace", None, OWN_NAMESPACE),
+            ("POST", f"{NAMESPACE}/{what}", "public namespace", body, ADMIN_201),
+            ("DELETE", f"{NAMESPACE}/{what}/<path:name>", "public namespace", None, ADMIN_204),
+            ("DELETE", f"{NAMESPACE}/{what}/<path:name>", "private namespace", None,
+             ADMIN_OF_PRIVATE_204),
+        )
+    ),
+    *(
+        row
+        for what, body in (
+            ("objects", {}), ("properties", {"title": "T", "type": None}), ("tags", {}),
+        )
+        for row in (
+            ("DELETE", f"{NAMESPACE}/{what}", "public namespace", None, ADMIN_204),
+            ("GET", f"{NAMESPACE}/{what}/<path:name>", "public namespace", None, READERS),
+            ("GET", f"{NAMESPACE}/{what}/<path:name>", "private namespace", None, OWN_NAMESPACE),
+            ("PUT", f"{NAMESPACE}/{what}/<path:name>", "public namespace", body, ADMIN_200),
+        )
+    ),
+    ("POST", f"{NAMESPACE}/tags/<path:name>", "public namespace without", None, ADMIN_201),
     ("GET", "/v2/info/stores", "", None, EVERYBODY),
     ("GET", "/v2/info/stores/detail", "", None, ADMIN),
     ("GET", "/v2/info/import", "", None, EVERYBODY),
@@ -65,11 +119,30 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/v2/images/<image_id>/file", "private", None, "200 200 200 200 403 403 404 404 404"),
     ("GET", "/v2/images/<image_id>/file", "deactivated", None,
      "403 403 403 200 403 403 403 403 404"),
+    ("GET", "/v2/images/<image_id>/introspection", "shared", None, SEE_SHARED),
+    ("GET", "/v2/images/<image_id>/introspection", "private", None,
+     "200 200 200 200 403 403 404 404 404"),
     ("PUT", "/v2/images/<image_id>/file", "queued", b"data", OWNER_204),
     ("PUT", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("DELETE", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/deactivate", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/reactivate", "deactivated", None, OWNER_204),
+    ("PUT", "/v2/images/<image_id>/stage", "queued", b"data", OWNER_204),
+    ("POST", "/v2/images/<image_id>/import", "staged", {"method": {"name": "glance-direct"}},
+     "403 202 202 202 403 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/import", "shared", COPY,
+     "403 403 403 202 403 403 403 403 404"),
+    ("GET", "/v2/images/<image_id>/tasks", "importing", None,
+     "200 200 200 200 403 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/tasks/<task_id>/actions/cancel", "importing", None,
+     "403 202 202 202 403 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/tasks/<task_id>/actions/retry", "failed", None,
+     "403 202 202 202 403 403 403 403 404"),
+    ("GET", "/v2/tasks", "", None, ADMIN),
+    ("POST", "/v2/tasks", "", TASK, "403 403 403 201 403 403 403 403 403"),
+    ("GET", "/v2/tasks/<task_id>", "importing", None, ADMIN),
+    ("DELETE", "/v2/tasks/<task_id>", "failed", None,
+     "403 403 403 204 403 403 403 403 403"),
     ("GET", "/v2/images/<image_id>/members", "shared", None, SEE_SHARED),
     ("POST", "/v2/images/<image_id>/members", "shared", {"member": "p5"}, OWNER_200),
     ("GET", "/v2/images/<image_id>/members/<project_id>", "shared", None, SEE_SHARED),
@@ -84,14 +157,46 @@ def make(catalog: Catalog, kind: str) -> str:
     owner = catalog.as_("p1", "admin,member")
     visibility = kind if kind in ("private", "public", "community") else "shared"
     wanted: dict[str, Any] = {"visibility": visibility, "tags": ["t"]}
-    image_id = owner.create_raw(**wanted) if kind == "queued" else owner.create_active(**wanted)
+    empty = kind in ("queued", "staged", "importing", "failed")
+    image_id = owner.create_raw(**wanted) if empty else owner.create_active(**wanted)
     path = f"/v2/images/{image_id}"
     if visibility == "shared":
         for project in ("p2", "p4"):
             owner.request("POST", f"{path}/members", json={"member": project})
     if kind == "deactivated":
         owner.request("POST", f"{path}/actions/deactivate")
+    if kind in ("staged", "importing", "failed"):
+        owner.request("PUT", f"{path}/stage", data=b"data", content_type=DATA)
+    if kind in ("importing", "failed"):
+        owner.request("POST", f"{path}/import", json={"method": {"name": "glance-direct"}})
+    if kind == "failed":
+        owner.request("POST", f"{path}/tasks/{task_of(owner, image_id)}/actions/cancel")
     return image_id
+
+
+def make_namespace(catalog: Catalog, kind: str) -> str:
+    """A namespace of p1 with one thing of each kind in it, called t, or without any."""
+    visibility, _, without = kind.partition(" namespace")
+    body: dict[str, Any] = {"namespace": "N", "owner": "p1", "visibility": visibility}
+    if not without:
+        body |= {
+            "objects": [{"name": "t"}],
+            "properties": {"t": {"title": "T", "type": "string"}},
+            "tags": [{"name": "t"}],
+            "resource_type_associations": [{"name": "t"}],
+        }
+    admin = catalog.as_("p1", "admin")
+    for name in ("N", "new", "renamed"):
+        admin.request("DELETE", f"/v2/metadefs/namespaces/{name}")
+    assert admin.request("POST", "/v2/metadefs/namespaces", json=body).status_code == 201
+    return "N"
+
+
+def task_of(owner: Catalog, image_id: str) -> str:
+    """The task of an image, if it has one."""
+    answer = owner.request("GET", f"/v2/images/{image_id}/tasks")
+    tasks = answer.get_json()["tasks"] if answer.status_code == 200 else []
+    return str(tasks[-1]["id"]) if tasks else ""
 
 
 def send(caller: Catalog, method: str, path: str, body: Any) -> int:
@@ -118,8 +223,15 @@ def test_a_route_answers_each_caller_as_the_table_says(
 ) -> None:
     answers = []
     for project, role in CALLERS:
-        names = {"<name>": "image", "<path:tag>": "t", "<project_id>": "p2"}
-        names["<image_id>"] = make(catalog, kind) if kind else ""
+        schema = "tag" if "metadefs" in path else "image"
+        names = {"<name>": schema, "<path:tag>": "t", "<project_id>": "p2", "<path:name>": "t"}
+        if "namespace" in kind or path == "/v2/metadefs/namespaces":
+            names["<namespace>"] = make_namespace(catalog, kind or "public namespace")
+        elif kind:
+            names["<image_id>"] = make(catalog, kind)
+        if "<task_id>" in path:
+            owner = catalog.as_("p1", "admin,member")
+            names["<task_id>"] = task_of(owner, names.get("<image_id>", ""))
         asked = path
         for name, value in names.items():
             asked = asked.replace(name, value)

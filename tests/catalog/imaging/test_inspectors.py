@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kilo_catalog.errors import FormatRefused
-from kilo_catalog.imaging.detection import open_inspector
+from kilo_catalog.imaging.detection import identify, open_inspector
 
 MIB = 1 << 20
 
@@ -19,7 +19,7 @@ def inspect(data: bytes, disk: str, container: str = "bare", piece: int = 7) -> 
     inspector = open_inspector(disk, container)
     for start in range(0, len(data), piece):
         inspector.feed(data[start : start + piece])
-    return inspector.finish()
+    return inspector.finish().virtual_size
 
 
 def header(
@@ -51,7 +51,12 @@ def test_raw_data_is_as_big_as_it_is() -> None:
 def test_a_qcow2_header_tells_the_size_of_the_disk() -> None:
     assert inspect(header(), "qcow2") == 10 * MIB
     assert inspect(header(version=2), "qcow2") == 10 * MIB
-    assert inspect(header(features=0b11011), "qcow2") == 10 * MIB
+    assert inspect(header(features=0b10011), "qcow2") == 10 * MIB
+
+
+def test_a_qcow2_tells_its_encryption() -> None:
+    assert identify([header(crypt=2)]).facts["encrypted"] == "luks"
+    assert "encrypted" not in identify([header()]).facts
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,7 @@ def test_a_qcow2_header_tells_the_size_of_the_disk() -> None:
     [
         ({"backing": 512}, "backing file"),
         ({"features": 4}, "external data file"),
+        ({"features": 8}, "features"),
         ({"features": 32}, "features"),
         ({"features": 1 << 63}, "features"),
         ({"version": 1}, "version"),
@@ -103,9 +109,35 @@ def test_other_containers_do_not_either(disk: str, data: bytes) -> None:
         inspect(data, disk)
 
 
-def test_a_format_we_do_not_read_has_no_known_size() -> None:
-    assert inspect(b"KDMV" + bytes(600), "vmdk") is None
-    assert inspect(bytes(40000), "iso") is None
+@pytest.mark.parametrize("disk", ["vmdk", "vhd", "vhdx", "vdi", "ploop", "iso", "gpt"])
+def test_what_is_called_a_format_must_be_of_it(disk: str) -> None:
+    with pytest.raises(FormatRefused, match=f"declared to be {disk}, but the data"):
+        inspect(bytes(40000), disk)
+
+
+@pytest.mark.parametrize(("disk", "container"), [("raw", "compressed"), ("vmdk", "ova")])
+def test_what_is_called_a_container_must_be_one(disk: str, container: str) -> None:
+    with pytest.raises(FormatRefused, match=f"declared to be {container}, but the data is raw"):
+        inspect(bytes(4000), disk, container)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'# Disk DescriptorFile\nversion=1\nRW 1 FLAT "/etc/passwd" 0\n',
+        b"# anything\n\n # not a comment\n",
+        b"#x\n\n  \nversion=1\n",
+        b"version=3\r\n",
+    ],
+)
+def test_the_text_of_a_vmdk_does_not_pass_as_raw(text: bytes) -> None:
+    if b"version" not in text:
+        assert inspect(text, "raw") == len(text)
+        return
+    with pytest.raises(FormatRefused, match="the data is vmdk"):
+        inspect(text, "raw")
+    with pytest.raises(FormatRefused, match="only a descriptor"):
+        inspect(text, "vmdk")
 
 
 @given(st.binary(max_size=700), st.sampled_from(["raw", "qcow2", "vmdk"]), st.integers(1, 600))

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,33 @@ class TestMemory(BlobStoreContract):
     def store(self) -> BlobStore:
         return MemoryStore()
 
+    @pytest.fixture
+    def sibling(self) -> BlobStore:
+        return MemoryStore()
+
 
 class TestFilesystem(BlobStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> BlobStore:
         return FilesystemStore(str(tmp_path / "images"))
+
+    @pytest.fixture
+    def sibling(self, tmp_path: Path) -> BlobStore:
+        return FilesystemStore(str(tmp_path / "staging"))
+
+
+class TestSeveralFolders(TestFilesystem):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> BlobStore:
+        return FilesystemStore(folders={str(tmp_path / "a"): 1, str(tmp_path / "b"): 1})
+
+
+class TestDeduplicatingFilesystem(TestFilesystem):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[BlobStore]:
+        yield FilesystemStore(str(tmp_path / "images"), deduplicate=True)
+        left = {path.name for path in (tmp_path / "images").rglob("*") if not path.is_dir()}
+        assert left <= {".lock"}
 
 
 def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:

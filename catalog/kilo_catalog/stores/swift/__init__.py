@@ -1,0 +1,1 @@
+"""Blobs in OpenStack's object store, through python-swiftclient (`kilostack[swift]`)."""

@@ -1,0 +1,1 @@
+"""What an import does to data between its arrival and its stores: one module per concern."""

@@ -5,7 +5,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from kilo_common.config import Section
+from kilo_common.fetch.policy import FetchPolicy
 from kilo_common.settings import DatabaseSettings, HttpSettings
+from kilo_messaging.domain.retry_policy import DEFAULT_POLICY, RetryPolicy
 
 
 class LimitSettings(Section, frozen=True):
@@ -121,6 +123,66 @@ class SignedUrlSettings(Section, frozen=True):
     ] = "{state_dir}/messaging.key"
 
 
+class MailSettings(Section, frozen=True):
+    """The mail server that `mailto:` subscriptions are written through."""
+
+    host: Annotated[
+        str, Meta(description="Its name. Empty: subscriptions to mail addresses are refused.")
+    ] = ""
+    port: Annotated[int, Meta(description="Its port.", ge=1, le=65535)] = 25
+    starttls: Annotated[bool, Meta(description="Encrypt the connection.")] = False
+    username: Annotated[str, Meta(description="Empty: no sign-in.")] = ""
+    password: Annotated[str, Meta(description="The user's password.")] = ""
+    sender: Annotated[
+        str, Meta(description="Who the mails come from, where a subscription does not say.")
+    ] = "kilostack@localhost"
+
+
+class DeliverySettings(Section, frozen=True):
+    """How what is posted gets to subscribers."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Deliver in this process. `kilostack serve notifier` always does."),
+    ] = True
+    concurrency: Annotated[int, Meta(description="Attempts at the same time.", ge=1, le=1000)] = 64
+    each: Annotated[
+        int,
+        Meta(
+            description="Attempts for one subscription at the same time, so that a slow one "
+            "holds up no other.",
+            ge=1,
+        ),
+    ] = 8
+    timeout: Annotated[float, Meta(description="Seconds that one attempt may take.", gt=0)] = 10.0
+    lease: Annotated[
+        float,
+        Meta(
+            description="Seconds after which what a dead process had in hand is delivered by "
+            "another; longer than `timeout`.",
+            gt=0,
+        ),
+    ] = 60.0
+    poll: Annotated[
+        float,
+        Meta(description="Seconds after which we look again without having been woken.", gt=0),
+    ] = 1.0
+    log_retention: Annotated[
+        int, Meta(description="Seconds for which attempts are kept in the log.", ge=60)
+    ] = 604800
+    require_confirmation: Annotated[
+        bool, Meta(description="Webhooks and mail addresses must agree before they get messages.")
+    ] = False
+    retry: Annotated[
+        RetryPolicy,
+        Meta(description="When a failed attempt is repeated, unless topic or subscription say."),
+    ] = DEFAULT_POLICY
+    fetch: Annotated[
+        FetchPolicy, Meta(description="Which URLs subscribers may have; an empty `ports` is all.")
+    ] = FetchPolicy(ports=(), max_redirects=0)
+    mail: Annotated[MailSettings, Meta(description="Mail.")] = MailSettings()
+
+
 class MessagingSettings(Section, frozen=True):
     """The queue and notification service."""
 
@@ -135,9 +197,21 @@ class MessagingSettings(Section, frozen=True):
             le=65535,
         ),
     ] = 9000
-    database: Annotated[DatabaseSettings, Meta(description="Where messages are kept.")] = (
-        DatabaseSettings(url="sqlite:///{state_dir}/messaging.db")
-    )
+    database: Annotated[
+        DatabaseSettings,
+        Meta(
+            description="Where messages are kept. Beside an SQLAlchemy URL, redis://HOST:PORT/DB, "
+            "rediss://… or redis+cluster://HOST:PORT,HOST:PORT; see messaging/README.md for what "
+            "the Redis server must be set to."
+        ),
+    ] = DatabaseSettings(url="sqlite:///{state_dir}/messaging.db")
+    durable: Annotated[
+        bool,
+        Meta(
+            description="Refuse to start on a Redis that would lose acknowledged messages at a "
+            "crash. With --ephemeral, or false here, there is only a warning."
+        ),
+    ] = True
     limits: Annotated[LimitSettings, Meta(description="What a client may ask for.")] = (
         LimitSettings()
     )
@@ -147,6 +221,9 @@ class MessagingSettings(Section, frozen=True):
     events: Annotated[EventSettings, Meta(description="Events as messages.")] = EventSettings()
     signed_urls: Annotated[SignedUrlSettings, Meta(description="Pre-signed URLs.")] = (
         SignedUrlSettings()
+    )
+    deliveries: Annotated[DeliverySettings, Meta(description="Deliveries to subscribers.")] = (
+        DeliverySettings()
     )
     sweep_interval: Annotated[
         float, Meta(description="Seconds between two removals of what has expired.", gt=0)

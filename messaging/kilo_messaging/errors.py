@@ -11,6 +11,8 @@ InvalidInput
 ├── ClientIdMissing        the header Client-ID is missing
 ├── ClientIdInvalid        the header Client-ID is not a UUID
 ├── ProjectInvalid         the project's name cannot be one
+├── SubscriptionInvalid    a subscriber or an option of a subscription does not fit
+├── PriorityRefused        a message has a priority on a topic that knows none
 ├── ClaimInvalid           the claim given for a deletion is not a live one, or holds nothing here
 └── ActionUnknown          a WebSocket request names no action
 UnsupportedMedia
@@ -18,15 +20,20 @@ UnsupportedMedia
 Forbidden
 └── MessageClaimed         somebody else holds the message
 NotFound
-├── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound
+├── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound, DeliveryNotFound
 └── SignatureInvalid       a signed URL is not what was signed, has expired, or covers less
 Conflict
+├── SubscriptionExists     the topic has a subscription of that subscriber
+├── ForwardRefused         a topic does not take what a subscription brings
+├── SubscriptionStateConflict  a subscription cannot go from its state to the one wanted
 ├── PatchConflict          replace or remove of a key that is not there
 └── OrderingFixed          a topic's ordering is not the one it was made with
 MethodNotAllowed
 └── MethodRefused
 NotAcceptable
 └── OnlyJson
+Unavailable
+└── SubscriptionsUnavailable  this deployment cannot have such a subscription
 """
 
 from kilo_common.errors import (
@@ -36,6 +43,7 @@ from kilo_common.errors import (
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
+    Unavailable,
     UnsupportedMedia,
 )
 
@@ -84,6 +92,14 @@ class ClaimInvalid(InvalidInput):
     code = "messaging.claim.invalid"
 
 
+class SubscriptionInvalid(InvalidInput):
+    code = "messaging.subscription.invalid"
+
+
+class PriorityRefused(InvalidInput):
+    code = "messaging.message.priority_refused"
+
+
 class ActionUnknown(InvalidInput):
     code = "messaging.request.action_unknown"
 
@@ -112,8 +128,24 @@ class SubscriptionNotFound(NotFound):
     code = "messaging.subscription.not_found"
 
 
+class DeliveryNotFound(NotFound):
+    code = "messaging.delivery.not_found"
+
+
 class SignatureInvalid(NotFound):
     code = "messaging.signature_invalid"
+
+
+class SubscriptionExists(Conflict):
+    code = "messaging.subscription.exists"
+
+
+class SubscriptionStateConflict(Conflict):
+    code = "messaging.subscription.state_conflict"
+
+
+class ForwardRefused(Conflict):
+    code = "messaging.forward_refused"
 
 
 class PatchConflict(Conflict):
@@ -130,3 +162,7 @@ class MethodRefused(MethodNotAllowed):
 
 class OnlyJson(NotAcceptable):
     code = "messaging.only_json"
+
+
+class SubscriptionsUnavailable(Unavailable):
+    code = "messaging.subscription.unavailable"

@@ -7,19 +7,23 @@ from pathlib import Path
 from kilo_common.bus.listener import NotificationListener
 from kilo_common.bus.target import Target
 from kilo_common.db.database import Database
+from kilo_common.db.migrate import Schema
+from kilo_common.errors import ConfigInvalid
 from kilo_common.http.gateway import (
     Environ,
     Gateway,
     GatewayOptions,
+    RequestHeaders,
     WSGIApplication,
-    request_headers,
 )
 from kilo_common.http.metrics import HttpMetrics
 from kilo_common.http.upgrade import ENDING_KEY
 from kilo_common.lifecycle import Service
 from kilo_common.policy import Policy, load_overrides
+from kilo_common.registry import Driver, DriverTable
 from kilo_common.runtime import Runtime
 from kilo_messaging.config import MessagingSettings
+from kilo_messaging.delivery.outgoing import Outgoing
 from kilo_messaging.policy import DEFAULTS
 from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection
@@ -27,21 +31,37 @@ from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.session import Form, Phase, Session
 from kilo_messaging.service.arrivals import never
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.declaration import EVENT_PRIORITIES
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
 from kilo_messaging.service.operations import Operations, make_operations
 from kilo_messaging.service.push import PUSH_TOPIC, Deliver, PushHub
 from kilo_messaging.service.sharing import GetKey, SignedOrKnown
-from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.key_file import KeyFile
+from kilo_messaging.storage.redis.url import is_redis
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
 from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
 
-__all__ = ["SCHEMA", "MessagingApi", "build", "build_over"]
+__all__ = [
+    "SCHEMA",
+    "MessagingApi",
+    "Notifier",
+    "build",
+    "build_notifier",
+    "build_over",
+    "schema_of",
+]
+
+STORES = DriverTable(
+    "message store",
+    {
+        "redis": Driver("kilo_messaging.storage.redis.store:open_redis_store", "kilostack[redis]"),
+    },
+)
 
 EVENTS_POOL = "messaging"
 _SPARE = 4096
@@ -62,17 +82,33 @@ class MessagingApi:
     operations: Operations
     database: Database | None
     close: Callable[[], None]
-    """Let go of the database; to be called after everything has stopped."""
+    """Let go of the store; to be called after everything has stopped."""
+
+
+def schema_of(settings: MessagingSettings) -> Schema | None:
+    """The schema that the store must be brought up to; None where it needs none."""
+    return None if is_redis(settings.database.url) else SCHEMA
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """What delivers to subscribers, put together but not started."""
+
+    services: tuple[Service, ...]
+    close: Callable[[], None]
 
 
 def build(settings: MessagingSettings, runtime: Runtime) -> MessagingApi:
-    """The service over its database, whose schema must be up to date.
+    """The service over its store, whose schema must be up to date.
 
     Raises:
-        ConfigInvalid: the database's URL or the policy file is wrong.
+        ConfigInvalid: the store's URL or the policy file is wrong, or the store would lose what it
+            acknowledges.
+        DriverUnavailable: the store needs a package that is not installed.
+        Unavailable: the store does not answer.
     """
-    database = Database(settings.database, runtime.executor)
-    return build_over(open_sql_store(database), settings, runtime, database)
+    stores, database = _open_stores(settings, runtime)
+    return build_over(stores, settings, runtime, database)
 
 
 def build_over(
@@ -86,7 +122,16 @@ def build_over(
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
-    operations = make_operations(desk, hub, get_key, frozenset({settings.events.topic}))
+    posts = Outgoing(settings, runtime, get_key)
+    operations = make_operations(
+        desk,
+        hub,
+        get_key,
+        posts.rules,
+        posts.hooks,
+        service_topics=frozenset({settings.events.topic}),
+        wake=posts.wake,
+    )
     runtime = replace(runtime, auth=SignedOrKnown(runtime.auth, get_key, desk.now))
     dispatcher = Dispatcher(operations, ACTIONS)
     websocket = WebSocketServer(
@@ -99,11 +144,40 @@ def build_over(
     app = MessagingApp(dispatcher, websocket, body_limit=limit)
     return MessagingApi(
         app=_gateway(app, stores, settings, runtime),
-        services=_services(operations, hub, settings, runtime),
+        services=(
+            *_services(operations, hub, settings, runtime),
+            *posts.services(operations, deliver=settings.deliveries.enabled),
+        ),
         operations=operations,
         database=database,
-        close=database.close if database else lambda: None,
+        close=stores.close,
     )
+
+
+def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
+    """What delivers to subscribers, in a process of its own. Raises as `build`."""
+    stores, _database = _open_stores(settings, runtime)
+    if stores.deliveries is None:
+        raise ConfigInvalid(
+            "messaging.database.url: this store keeps no subscriptions, so there is nothing to "
+            "deliver",
+            key="messaging.database.url",
+        )
+    desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
+    address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
+    hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
+    get_key = _signing_key(settings)
+    posts = Outgoing(settings, runtime, get_key)
+    operations = make_operations(desk, hub, get_key, posts.rules, posts.hooks, wake=posts.wake)
+    hub.arrivals.on_ring(posts.wake.ring)
+    return Notifier((hub, *posts.services(operations, deliver=True)), stores.close)
+
+
+def _open_stores(settings: MessagingSettings, runtime: Runtime) -> tuple[Stores, Database | None]:
+    if is_redis(settings.database.url):
+        return STORES.load("redis")(settings.database, durable=settings.durable), None
+    database = Database(settings.database, runtime.executor)
+    return open_sql_store(database), database
 
 
 def _gateway(
@@ -131,6 +205,8 @@ def _services(
         runtime.clock,
         interval=settings.sweep_interval,
         key_window=settings.events.window,
+        deliveries=operations.desk.stores.deliveries,
+        log_retention=settings.deliveries.log_retention,
     )
     if not settings.events.enabled:
         return (hub, sweeper)
@@ -159,7 +235,7 @@ def _session_opener(
     ) -> tuple[Callable[[bytes, Form], bytes], Callable[[], Form], Callable[[], None]]:
         known = {
             name: text
-            for name, text in request_headers(environ).items()
+            for name, text in RequestHeaders(environ).items()
             if name in _IDENTITY_HEADERS
         }
         session = Session(known, echo_limit=settings.websocket.echo_limit)

@@ -30,6 +30,10 @@ class MessageStoreContract:
     def stores(self) -> Iterator[Stores]:
         raise NotImplementedError
 
+    def another(self) -> Stores:
+        """The same store, as another process opens it; the same object where there is one only."""
+        return self.stores
+
     @pytest.fixture(autouse=True)
     def _set_up(self, stores: Stores) -> None:
         self.stores = stores
@@ -53,6 +57,9 @@ class MessageStoreContract:
         group: str | None = None,
         dedup_id: str | None = None,
         attributes: bytes | None = None,
+        priority: int = 0,
+        stores: Stores | None = None,
+        prefix: str = "message",
     ) -> list[Message] | None:
         posted = self.post_all(
             *bodies,
@@ -64,6 +71,9 @@ class MessageStoreContract:
             group=group,
             dedup_id=dedup_id,
             attributes=attributes,
+            priority=priority,
+            stores=stores,
+            prefix=prefix,
         )
         return None if posted is None else posted.added
 
@@ -75,12 +85,14 @@ class MessageStoreContract:
         delay: int = 0,
         client: str = ME,
         once: str | None = None,
+        stores: Stores | None = None,
+        prefix: str = "message",
         **more: Any,
     ) -> Posted | None:
         def prepare(_topic: Topic) -> list[Message]:
             return [
                 new_message(
-                    message_id=f"message-{next(self._ids)}",
+                    message_id=f"{prefix}-{next(self._ids)}",
                     body=body.encode(),
                     ttl=ttl,
                     delay=delay,
@@ -91,7 +103,7 @@ class MessageStoreContract:
                 for body in bodies
             ]
 
-        return self.stores.messages.post(key, prepare, self.now, once=once)
+        return (stores or self.stores).messages.post(key, prepare, self.now, once=once)
 
     def claim(
         self,
@@ -680,6 +692,34 @@ class MessageStoreContract:
             mine = [body for body in finished if body.startswith(group)]
             assert mine == sorted(mine)
 
+    # Priorities
+
+    def test_higher_priorities_are_handed_out_first_and_listed_in_order_of_posting(self) -> None:
+        self.stores.topics.create(KEY, {"_priorities": True}, self.now)
+        for body, priority in (("a", 0), ("b", 5), ("c", 9), ("d", 0), ("e", 5)):
+            self.post(body, priority=priority)
+        assert self.listed() == ["a", "b", "c", "d", "e"]
+        assert bodies(self.claim(limit=2, claim_id="first")) == ["c", "b"]
+        assert bodies(self.stores.messages.pop(KEY, 2, self.now)) == ["e", "a"]
+        self.stores.claims.release(KEY, "first", self.now)
+        held = self.claim(claim_id="second")
+        assert [(each.body, each.priority) for each in held] == [(b"c", 9), (b"b", 5), (b"d", 0)]
+
+    def test_a_priority_waits_for_its_delay_and_survives_an_expired_claim(self) -> None:
+        self.stores.topics.create(KEY, {"_priorities": True}, self.now)
+        self.post("late", priority=9, delay=30)
+        self.post("1", "2")
+        assert bodies(self.claim(limit=1, claim_id="first")) == ["1"]
+        self.clock.advance(60)
+        assert bodies(self.claim(limit=1, claim_id="second")) == ["late"]
+        self.clock.advance(60)
+        assert bodies(self.claim(claim_id="third")) == ["late", "1", "2"]
+
+    def test_priorities_mean_nothing_where_the_topic_has_none(self) -> None:
+        self.post("1")
+        self.post("2", priority=9)
+        assert bodies(self.claim()) == ["1", "2"]
+
     # What travels with a message, and deduplication
 
     def test_group_and_attributes_come_back_as_they_were(self) -> None:
@@ -741,6 +781,33 @@ class MessageStoreContract:
         # A claim that found its candidates in other hands may end early; what is left is free.
         taken += consume(99)
         assert sorted(taken, key=int) == [str(number) for number in range(200)]
+
+    @pytest.mark.parametrize("ordering", ["none", "fifo-group"])
+    def test_who_reads_page_by_page_misses_nothing(self, ordering: str) -> None:
+        self.ordered(ordering)
+        another = self.another()
+        stopped = threading.Event()
+
+        def post_often(number: int) -> int:
+            stores = self.stores if number % 2 else another
+            for turn in range(25):
+                self.post(*"123", group=str(number), stores=stores, prefix=f"{number}-{turn}")
+                time.sleep(0)
+            return 75
+
+        def read() -> int:
+            seen, after, last = 0, 0, False
+            while not last:
+                last = stopped.is_set()
+                while found := self.stores.messages.page(KEY, Page(40, after), self.now):
+                    seen, after = seen + len(found), found[-1].position
+            return seen
+
+        with ThreadPoolExecutor(5) as threads:
+            reading = threads.submit(read)
+            posted = sum(threads.map(post_often, range(4)))
+            stopped.set()
+            assert reading.result() == posted
 
     def test_posts_at_once_to_a_new_topic_all_arrive(self) -> None:
         with ThreadPoolExecutor(8) as posters:

@@ -17,7 +17,7 @@ from kilo_common.testing.clock import FakeClock
 from kilo_common.testing.runtime import make_runtime
 from kilo_messaging import wiring
 from kilo_messaging.config import MessagingSettings
-from kilo_messaging.storage.memory import open_memory_store
+from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.wiring import MessagingApi
 
 CLIENT_ID = "3381af92-2b9e-11e3-b191-71861300734c"

@@ -131,7 +131,6 @@ BAD_REQUESTS: dict[str, tuple[str, str]] = {
     "claim limit": ("POST", "/v2/queues/q/claims?limit=21"),
     "an unknown claim": ("GET", "/v2/queues/q/claims/unknown"),
     "a claim with a zero byte": ("GET", "/v2/queues/q/claims/%00"),
-    "subscriptions are later work": ("GET", "/v2/queues/q/subscriptions"),
 }
 
 

@@ -1,11 +1,13 @@
 """A model of claims, expiry, order and dead letters, played against stores by hypothesis."""
 
 import itertools
+import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,12 +23,14 @@ from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import new_message
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.storage.base import Page, Stores
-from kilo_messaging.storage.memory import open_memory_store
+from kilo_messaging.storage.memory.store import open_memory_store
+from kilo_messaging.storage.redis.store import open_redis_store
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
+from support.redis_server import RedisServer
 
 DEAD = "dead"
 MAX_CLAIMS = 2
-ORDERINGS = ("none", "fifo", "fifo-group")
+ORDERINGS = ("none", "priorities", "fifo", "fifo-group")
 FAR = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 GROUPS = st.sampled_from(["a", "b", None])
 _names = itertools.count()
@@ -37,6 +41,7 @@ class Held:
     """What the model knows of one message."""
 
     group: str | None
+    priority: int
     expires_at: datetime
     visible_at: datetime
     held_by: str | None = None
@@ -60,22 +65,26 @@ class MessageModel(RuleBasedStateMachine):
     @initialize()
     def make(self) -> None:
         rule_of_dead = {"_max_claim_count": MAX_CLAIMS, "_dead_letter_queue": self.dead_key.name}
-        self.stores.topics.create(self.key, {"_ordering": self.ordering, **rule_of_dead}, self.now)
+        if self.ordering == "priorities":
+            kind: dict[str, object] = {"_priorities": True}
+        else:
+            kind = {"_ordering": self.ordering}
+        self.stores.topics.create(self.key, {**kind, **rule_of_dead}, self.now)
         for _message in range(3):
-            self.post("a", 600, 0)
+            self.post("a", 600, 0, 0)
 
     @property
     def now(self) -> datetime:
         return self.clock.now()
 
     def lane(self, held: Held) -> str | None:
-        return {"none": None, "fifo": "", "fifo-group": held.group or ""}[self.ordering]
+        return {"fifo": "", "fifo-group": held.group or ""}.get(self.ordering)
 
     def alive(self) -> dict[str, Held]:
         return {name: each for name, each in self.model.items() if each.expires_at > self.now}
 
     def ready(self) -> list[str]:
-        """What may be handed out, oldest first."""
+        """What may be handed out, the first of it first."""
         found, waiting = [], set()
         for name, each in self.alive().items():
             lane = self.lane(each)
@@ -83,10 +92,17 @@ class MessageModel(RuleBasedStateMachine):
                 waiting.add(lane)
             elif lane is None or lane not in waiting:
                 found.append(name)
+        if self.ordering == "priorities":
+            found.sort(key=lambda name: -self.model[name].priority)
         return found
 
-    @rule(group=GROUPS, ttl=st.sampled_from([60, 600]), delay=st.sampled_from([0, 0, 30, 100]))
-    def post(self, group: str | None, ttl: int, delay: int) -> None:
+    @rule(
+        group=GROUPS,
+        ttl=st.sampled_from([60, 600]),
+        delay=st.sampled_from([0, 0, 30, 100]),
+        priority=st.sampled_from([0, 0, 3, 9]),
+    )
+    def post(self, group: str | None, ttl: int, delay: int, priority: int) -> None:
         name = f"m{next(_names)}"
         message = new_message(
             message_id=name,
@@ -96,9 +112,10 @@ class MessageModel(RuleBasedStateMachine):
             client_id="me",
             now=self.now,
             group=group,
+            priority=priority,
         )
         self.stores.messages.post(self.key, lambda _topic: [message], self.now)
-        self.model[name] = Held(group, message.expires_at, message.visible_at)
+        self.model[name] = Held(group, priority, message.expires_at, message.visible_at)
 
     @rule(limit=st.integers(1, 3), ttl=st.sampled_from([60, 120]))
     def claim(self, limit: int, ttl: int) -> None:
@@ -210,6 +227,7 @@ SETTINGS = settings(
 
 
 FEWER = settings(SETTINGS, max_examples=15, stateful_step_count=30)
+FEWEST = settings(SETTINGS, max_examples=6, stateful_step_count=30)
 
 
 @pytest.mark.parametrize("ordering", ORDERINGS)
@@ -217,13 +235,35 @@ def test_the_store_in_memory_is_the_model(ordering: str) -> None:
     play(lambda: MessageModel(open_memory_store(), ordering), settings=SETTINGS)
 
 
-@pytest.mark.parametrize("ordering", ORDERINGS)
-def test_the_store_on_sqlite_is_the_model(ordering: str) -> None:
-    with TemporaryDirectory() as folder, ThreadPoolExecutor(4) as executor:
-        database_settings = DatabaseSettings(url=f"sqlite:///{Path(folder)}/messaging.db")
+@contextmanager
+def sql_store(url: str) -> Iterator[Stores]:
+    with ThreadPoolExecutor(4) as executor:
+        database_settings = DatabaseSettings(url=url)
         upgrade(database_settings, SCHEMA)
         database = Database(database_settings, executor)
         try:
-            play(lambda: MessageModel(open_sql_store(database), ordering), settings=FEWER)
+            yield open_sql_store(database)
         finally:
             database.close()
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_the_store_on_sqlite_is_the_model(ordering: str, tmp_path: Path) -> None:
+    with sql_store(f"sqlite:///{tmp_path}/messaging.db") as stores:
+        play(lambda: MessageModel(stores, ordering), settings=FEWER)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_the_store_on_a_database_server_is_the_model(ordering: str, service_url: str) -> None:
+    with sql_store(service_url) as stores:
+        play(lambda: MessageModel(stores, ordering), settings=FEWEST)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_the_store_in_redis_is_the_model(ordering: str, durable_redis: RedisServer) -> None:
+    url = f"{durable_redis.url}?prefix={uuid.uuid4().hex}:"
+    stores = open_redis_store(DatabaseSettings(url=url), durable=True)
+    play(lambda: MessageModel(stores, ordering), settings=FEWER)
+    stores.close()

@@ -1,7 +1,9 @@
 """The contract of message stores, for each driver."""
 
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from kilo_common.db.database import Database
 from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
 from kilo_messaging.storage.base import Stores
-from kilo_messaging.storage.memory import open_memory_store
+from kilo_messaging.storage.memory.store import open_memory_store
+from kilo_messaging.storage.redis.store import open_redis_store
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
+from support.redis_server import RedisServer
 
 
 def opened(url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
@@ -37,8 +41,42 @@ class TestSqliteStore(MessageStoreContract):
         yield from opened(f"sqlite:///{tmp_path}/messaging.db", executor)
 
 
+@contextmanager
+def opened_redis(url: str) -> Iterator[tuple[Stores, Stores]]:
+    """A store with a prefix of its own, so that it is empty."""
+    settings = DatabaseSettings(url=f"{url}?prefix={uuid.uuid4().hex}:", busy_timeout=5.0)
+    stores = open_redis_store(settings, durable=True)
+    with closing(open_redis_store(settings, durable=True)) as second:
+        yield stores, second
+    stores.close()
+
+
+@pytest.mark.services
+class TestRedisStore(MessageStoreContract):
+    @pytest.fixture
+    def stores(self, durable_redis: RedisServer) -> Iterator[Stores]:
+        with opened_redis(durable_redis.url) as (stores, self._second):
+            yield stores
+
+    def another(self) -> Stores:
+        return self._second
+
+
+@pytest.mark.services
+class TestRedisCluster(TestRedisStore):
+    @pytest.fixture
+    def stores(self, redis_cluster: str) -> Iterator[Stores]:
+        with opened_redis(redis_cluster) as (stores, self._second):
+            yield stores
+
+
 @pytest.mark.services
 class TestServerStore(MessageStoreContract):
     @pytest.fixture
     def stores(self, service_url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
-        yield from opened(service_url, executor)
+        with closing(Database(DatabaseSettings(url=service_url), executor)) as second:
+            self._second = open_sql_store(second)
+            yield from opened(service_url, executor)
+
+    def another(self) -> Stores:
+        return self._second

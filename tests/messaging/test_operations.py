@@ -17,10 +17,10 @@ from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.messages import Draft
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.service.topics import TopicOperations
-from kilo_messaging.storage.memory import open_memory_store
+from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.storage.sql import tables
 from kilo_messaging.storage.sql.lanes import DUE_LANES, IN_LANE
-from kilo_messaging.storage.sql.order import ANY_DUE, DUE, READY
+from kilo_messaging.storage.sql.order import ANY_DUE, DUE, NOT_URGENT, READY, URGENT
 from kilo_messaging.wiring import MessagingApi
 
 
@@ -122,9 +122,22 @@ def test_the_migrations_make_the_tables_that_the_store_uses(sql_api: MessagingAp
             "messages_expiry",
         ),
         (IN_LANE, "messages_lane"),
+        (URGENT, "messages_priority"),
+        (NOT_URGENT, "messages_ready"),
         (DUE_LANES, "lanes_due"),
     ],
-    ids=["ready", "due claims", "due delays", "any due", "claim", "expiry", "in lane", "lanes"],
+    ids=[
+        "ready",
+        "due claims",
+        "due delays",
+        "any due",
+        "claim",
+        "expiry",
+        "in lane",
+        "urgent",
+        "not urgent",
+        "lanes",
+    ],
 )
 def test_finding_messages_uses_the_index_made_for_it(
     sql_api: MessagingApi, query: sa.Select[Any], index: str

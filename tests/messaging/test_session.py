@@ -12,8 +12,8 @@ from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.session import Form, Phase, Session, render
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.push import PushHub
-from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 from kilo_messaging.wiring import MessagingApi
 
 HEADERS = {"Client-ID": "3381af92-2b9e-11e3-b191-71861300734c", "X-Project-ID": "demo"}
@@ -107,7 +107,7 @@ def test_a_frame_that_is_no_request_is_answered_with_400(
         ("claim_create", {"queue_name": "q", "ttl": 5}, 400),
         ("claim_get", {"queue_name": "q", "claim_id": "unknown"}, 404),
         ("subscription_create", {"queue_name": "q", "ttl": 5}, 400),
-        ("subscription_create", {"queue_name": "q", "subscriber": "http://x"}, 400),
+        ("subscription_create", {"queue_name": "q", "subscriber": "ftp://x"}, 400),
         ("subscription_get", {"queue_name": "q", "subscription_id": "x"}, 404),
         ("subscription_delete", {"queue_name": "q", "subscription_id": "x"}, 204),
     ],

@@ -19,11 +19,11 @@ from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.session import Form, Session
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.service.sharing import SignedOrKnown
-from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 from kilo_messaging.storage.key_file import KeyFile, KeyUnavailable
-from kilo_messaging.storage.memory import open_memory_store
+from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.wiring import MessagingApi
 
 KEY = "a key of many characters"

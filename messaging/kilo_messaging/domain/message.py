@@ -11,6 +11,8 @@ import msgspec
 
 from kilo_messaging.errors import ClaimInvalid, MessageClaimed
 
+MAX_PRIORITY = 9
+
 
 class State(IntEnum):
     """What a message waits for. READY leads to CLAIMED; CLAIMED and DELAYED lead back to READY."""
@@ -42,6 +44,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON object of texts that the poster added; it travels untouched."""
     dedup_id: str | None = None
     """Another message with this id is not added within the window; not kept with the message."""
+    priority: int = 0
+    """On a topic with priorities, a higher one is handed out first."""
     source: str | None = None
     """The topic that a dead letter came from."""
     position: int = 0
@@ -119,6 +123,7 @@ def new_message(
     group: str | None = None,
     attributes: bytes | None = None,
     dedup_id: str | None = None,
+    priority: int = 0,
 ) -> Message:
     """A message that is posted at `now`."""
     return Message(
@@ -133,6 +138,7 @@ def new_message(
         group=group,
         attributes=attributes,
         dedup_id=dedup_id,
+        priority=priority,
     )
 
 

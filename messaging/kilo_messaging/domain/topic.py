@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from kilo_messaging.domain.retry_policy import RetryPolicy
 from kilo_messaging.errors import (
     MetadataInvalid,
     NameInvalid,
@@ -27,6 +28,9 @@ CLAIM_COUNT = "_max_claim_count"
 DEAD_LETTERS = "_dead_letter_queue"
 DEAD_LETTER_TTL = "_dead_letter_queue_messages_ttl"
 ORDERING = "_ordering"
+PRIORITIES = "_priorities"
+RETRY_POLICY = "_retry_policy"
+ACCEPT_FROM = "_accept_from"
 
 Metadata = Mapping[str, Any]
 
@@ -85,6 +89,11 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
                 return group or ""
 
     @property
+    def has_priorities(self) -> bool:
+        """Whether messages of a higher priority are handed out before others."""
+        return self.metadata.get(PRIORITIES) is True
+
+    @property
     def max_claims(self) -> int | None:
         """How often a message may be claimed before it becomes a dead letter."""
         return self.metadata.get(CLAIM_COUNT)
@@ -101,6 +110,17 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     def dead_letter_ttl(self) -> int | None:
         """Seconds a dead letter lives on from the moment it becomes one; None: as before."""
         return self.metadata.get(DEAD_LETTER_TTL)
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """How its subscriptions' deliveries are retried, where they do not say."""
+        given = self.metadata.get(RETRY_POLICY)
+        return None if given is None else msgspec.convert(given, RetryPolicy)
+
+    def accepts_from(self, project_id: str) -> bool:
+        """Whether subscriptions of that project may post to it."""
+        accepted = self.metadata.get(ACCEPT_FROM) or ()
+        return project_id == self.key.project_id or project_id in accepted or "*" in accepted
 
     def is_dead(self, claim_count: int) -> bool:
         """Whether a message that was claimed so often is claimed no more."""
@@ -152,6 +172,11 @@ def check_metadata(name: str, metadata: Metadata, bounds: TopicBounds) -> dict[s
             check(key, kept[key])
     if kept.get(DEAD_LETTERS) == name:
         raise MetadataInvalid("A topic cannot be its own dead letter topic", key=DEAD_LETTERS)
+    if kept.get(PRIORITIES) and kept.get(ORDERING, Ordering.NONE.value) != Ordering.NONE.value:
+        raise MetadataInvalid(
+            f"{PRIORITIES} and an {ORDERING} contradict each other: a topic has one or the other",
+            key=PRIORITIES,
+        )
     for key in UNSERVED:
         if kept.get(key):
             raise MetadataInvalid(f"{key} is not offered by this service", key=key)
@@ -195,7 +220,10 @@ def check_ordering_kept(before: Metadata, after: Metadata) -> None:
         )
 
 
-RESERVED = frozenset({TTL, POST_SIZE, DELAY, CLAIM_COUNT, DEAD_LETTERS, DEAD_LETTER_TTL, ORDERING})
+RESERVED = frozenset(
+    {TTL, POST_SIZE, DELAY, CLAIM_COUNT, DEAD_LETTERS, DEAD_LETTER_TTL, ORDERING, PRIORITIES}
+    | {RETRY_POLICY, ACCEPT_FROM}
+)
 UNSERVED = ("_enable_encrypt_messages", "_flavor")
 """Keys that promise what is not kept here; setting one is refused rather than ignored."""
 
@@ -226,6 +254,9 @@ def _checks(bounds: TopicBounds) -> dict[str, Callable[[str, Any], None]]:
         DEAD_LETTERS: _topic_name,
         DEAD_LETTER_TTL: _whole_number(bounds.min_ttl, bounds.max_ttl),
         ORDERING: _ordering,
+        PRIORITIES: _true_or_false,
+        RETRY_POLICY: _retry_policy,
+        ACCEPT_FROM: _projects,
     }
 
 
@@ -237,6 +268,11 @@ def _whole_number(low: int, high: int) -> Callable[[str, Any], None]:
     return check
 
 
+def _true_or_false(key: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise MetadataInvalid(f"{key} must be true or false", key=key)
+
+
 def _topic_name(key: str, value: Any) -> None:
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
         raise MetadataInvalid(f"{key} must be the name of a topic", key=key)
@@ -246,3 +282,15 @@ def _ordering(key: str, value: Any) -> None:
     names = [ordering.value for ordering in Ordering]
     if value not in names:
         raise MetadataInvalid(f"{key} must be one of: {', '.join(names)}", key=key)
+
+
+def _retry_policy(key: str, value: Any) -> None:
+    try:
+        msgspec.convert(value, RetryPolicy)
+    except msgspec.ValidationError as fault:
+        raise MetadataInvalid(f"{key}: {fault}", key=key) from None
+
+
+def _projects(key: str, value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise MetadataInvalid(f"{key} must be a list of projects, or of '*' for all", key=key)

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from kilo_messaging.errors import BodyInvalid, ParameterInvalid
 from kilo_messaging.protocol import schemas, views
 from kilo_messaging.protocol.core import Action, Request, Response
+from kilo_messaging.protocol.subscription_actions import SUBSCRIPTION_ACTIONS
 from kilo_messaging.service.claims import HeldClaim
 from kilo_messaging.service.messages import Draft
 from kilo_messaging.service.operations import Operations
@@ -105,6 +106,8 @@ def _purge_topic(
         raise BodyInvalid("resource_types is missing: messages, subscriptions, or both")
     if chosen is UNSET or "messages" in chosen:
         do.topics.purge(request.context, params.topic)
+    if chosen is UNSET or "subscriptions" in chosen:
+        do.subscriptions.purge(request.context, params.topic)
     return Response(204)
 
 
@@ -166,6 +169,7 @@ def _draft(document: schemas.DraftDocument) -> Draft:
         document.group,
         attributes,
         document.deduplication_id,
+        document.priority,
     )
 
 
@@ -337,6 +341,7 @@ ACTIONS: Mapping[str, Action] = {
     "claim_get": Action(schemas.OneClaim, _get_claim),
     "claim_update": Action(schemas.OneClaim, _update_claim, schemas.ClaimDocument),
     "claim_delete": Action(schemas.OneClaim, _release_claim),
+    **SUBSCRIPTION_ACTIONS,
     "ping_node": Action(schemas.NoParameters, _ping),
     "check_node_health": Action(schemas.NoParameters, _health),
 }

@@ -9,16 +9,20 @@ from kilo_common.context import RequestContext
 from kilo_common.errors import KiloError
 from kilo_common.http.auth import AuthStrategy
 from kilo_common.http.status import status_of
+from kilo_messaging.domain.connection_subscription import ConnectionSubscription
 from kilo_messaging.domain.signed_url import HEADER, check_scope
-from kilo_messaging.domain.subscription import Subscription
-from kilo_messaging.errors import BodyInvalid
 from kilo_messaging.protocol import schemas
 from kilo_messaging.protocol.core import Dispatcher, Request, Response, read_document, read_params
 from kilo_messaging.protocol.faults import answer_body
 from kilo_messaging.protocol.session import Form, Session, SessionRequest
+from kilo_messaging.protocol.subscription_schemas import (
+    OneSubscription,
+    SubscriptionDocument,
+    SubscriptionList,
+)
 from kilo_messaging.service.arrivals import Ending, never
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.desk import Desk
-from kilo_messaging.service.subscriptions import ConnectionSubscriptions
 
 SIGNED_ACTIONS: Mapping[str, tuple[str, str]] = {
     "message_post": ("POST", "messages"),
@@ -89,12 +93,17 @@ class Connection:
         if own is not None:
             self._dispatcher.check_client_id(headers.get("client-id"))
             return own(request, context, form)
+        return self._dispatch(request, context)
+
+    def _dispatch(self, request: SessionRequest, context: RequestContext) -> Response:
+        """What is done for HTTP as well."""
+        body = bytes(request.body)
         action = self._dispatcher.action(request.action)
         return self._dispatcher.handle(
             Request(
                 action=request.action,
                 context=context,
-                client_id=headers.get("client-id"),
+                client_id=self._session.headers_of(request).get("client-id"),
                 params=body,
                 document=_document(body, action.document_key),
                 ending=self._ending,
@@ -110,11 +119,9 @@ class Connection:
     def _subscribe(self, request: SessionRequest, context: RequestContext, form: Form) -> Response:
         body = bytes(request.body)
         params = read_params(body, schemas.TopicParameters)
-        document = read_document(body, schemas.SubscriptionDocument)
+        document = read_document(body, SubscriptionDocument)
         if document.subscriber:
-            raise BodyInvalid(
-                "A subscription over WebSocket is this connection's: leave subscriber out"
-            )
+            return self._dispatch(request, context)
         made = self._subscriptions.create(context, params.topic, document.ttl)
         self._session.push_form = form
         return _answer(
@@ -125,31 +132,37 @@ class Connection:
     def _list_subscriptions(
         self, request: SessionRequest, context: RequestContext, _form: Form
     ) -> Response:
-        params = read_params(bytes(request.body), schemas.TopicParameters)
-        found = self._subscriptions.page(context, params.topic)
-        return _answer(200, {"subscriptions": [self._view(each) for each in found]})
+        params = read_params(bytes(request.body), SubscriptionList)
+        own = self._subscriptions.page(context, params.topic) if not params.marker else []
+        kept = msgspec.json.decode(self._dispatch(request, context).body or b"{}")
+        views = [self._view(each) for each in own] + kept["subscriptions"]
+        return _answer(200, {"subscriptions": views})
 
     def _get_subscription(
         self, request: SessionRequest, context: RequestContext, _form: Form
     ) -> Response:
-        params = read_params(bytes(request.body), schemas.OneSubscription)
-        found = self._subscriptions.get(context, params.topic, params.subscription_id)
-        return _answer(200, self._view(found))
+        params = read_params(bytes(request.body), OneSubscription)
+        own = self._subscriptions.find(context, params.topic, params.subscription_id)
+        return self._dispatch(request, context) if own is None else _answer(200, self._view(own))
 
     def _unsubscribe(
         self, request: SessionRequest, context: RequestContext, _form: Form
     ) -> Response:
-        params = read_params(bytes(request.body), schemas.OneSubscription)
+        params = read_params(bytes(request.body), OneSubscription)
+        if self._subscriptions.find(context, params.topic, params.subscription_id) is None:
+            return self._dispatch(request, context)
         self._subscriptions.delete(context, params.topic, params.subscription_id)
         return Response(204)
 
-    def _view(self, subscription: Subscription) -> dict[str, Any]:
+    def _view(self, subscription: ConnectionSubscription) -> dict[str, Any]:
         return {
             "id": subscription.id,
             "source": subscription.key.name,
+            "subscriber": None,
             "ttl": subscription.ttl,
             "age": subscription.age(self._desk.now()),
             "options": {},
+            "confirmed": True,
         }
 
 

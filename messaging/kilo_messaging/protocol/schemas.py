@@ -6,7 +6,6 @@ Types and shapes are checked here, ranges in `service`, which knows the limits.
 from datetime import datetime
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Id = Annotated[str, Meta(max_length=64, pattern="^[\x21-\x7e]+$")]
@@ -85,6 +84,7 @@ class DraftDocument(Struct, frozen=True):
     delay: int | None = None
     group: Label | None = None
     deduplication_id: Label | None = None
+    priority: int = 0
     attributes: Annotated[dict[AttributeName, str], Meta(max_length=64)] | None = None
 
 
@@ -112,15 +112,3 @@ class ShareDocument(Struct, frozen=True):
         Meta(min_length=1, max_length=7),
     ] = ("GET",)
     expires: datetime | None = None
-
-
-class SubscriptionDocument(Struct, frozen=True):
-    """A subscription of a WebSocket connection."""
-
-    subscriber: str | None = None
-    ttl: int | None = None
-    options: dict[str, msgspec.Raw] | None = None
-
-
-class OneSubscription(TopicParameters, frozen=True, kw_only=True):
-    subscription_id: Id

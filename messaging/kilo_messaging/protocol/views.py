@@ -42,6 +42,7 @@ class MessageView(msgspec.Struct):
     claim_count: int | UnsetType = UNSET
     group: str | UnsetType = UNSET
     attributes: Raw | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
 
 
 class EndView(msgspec.Struct):
@@ -98,7 +99,7 @@ def popped_view(message: Message, now: datetime) -> MessageView:
 
 
 def _bare_view(message: Message, now: datetime) -> MessageView:
-    """What every message shows; its group and attributes only where the poster set them."""
+    """What every message shows; the rest only where the poster set it."""
     return MessageView(
         id=message.id,
         ttl=message.ttl,
@@ -106,6 +107,7 @@ def _bare_view(message: Message, now: datetime) -> MessageView:
         body=Raw(message.body),
         group=UNSET if message.group is None else message.group,
         attributes=UNSET if message.attributes is None else Raw(message.attributes),
+        priority=message.priority or UNSET,
     )
 
 

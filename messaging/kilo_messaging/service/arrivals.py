@@ -29,10 +29,17 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._rung: list[Callable[[], None]] = []
         self._bells: dict[TopicKey, set[threading.Event]] = {}
+
+    def on_ring(self, rung: Callable[[], None]) -> None:
+        """Call `rung` whenever something may have arrived anywhere; it returns at once."""
+        self._rung.append(rung)
 
     def ring(self, key: TopicKey) -> None:
         """Something may have arrived in the topic; returns at once."""
+        for rung in self._rung:
+            rung()
         if key in self._bells:
             with self._lock:
                 for bell in self._bells.get(key, ()):

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kilo_common.context import RequestContext
-from kilo_messaging.domain.message import Message, new_message, ordered_id
-from kilo_messaging.domain.topic import DELAY, POST_SIZE, TTL, Topic
-from kilo_messaging.errors import LimitExceeded, MessageNotFound
+from kilo_messaging.domain.delivery import Notice
+from kilo_messaging.domain.forwarding import forwarded
+from kilo_messaging.domain.message import MAX_PRIORITY, Message, new_message, ordered_id
+from kilo_messaging.domain.topic import DELAY, POST_SIZE, PRIORITIES, TTL, Topic, TopicKey
+from kilo_messaging.errors import ForwardRefused, LimitExceeded, MessageNotFound, PriorityRefused
 from kilo_messaging.service.arrivals import Arrivals, Ending, never
 from kilo_messaging.service.desk import Desk, within
 from kilo_messaging.service.push import PushHub
-from kilo_messaging.storage.base import Page
+from kilo_messaging.service.wake_up import WakeUp
+from kilo_messaging.storage.base import Page, Posted
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,18 @@ class Draft:
     """A JSON object of texts, kept with the message."""
     dedup_id: str | None = None
     """Not posted again under the same id within the window."""
+    priority: int = 0
+    """From 0 to 9, on a topic with priorities: a higher one is handed out first."""
 
 
 class MessageOperations:
     """What a client may do with messages."""
 
-    def __init__(self, desk: Desk, hub: PushHub, arrivals: Arrivals) -> None:
+    def __init__(self, desk: Desk, hub: PushHub, arrivals: Arrivals, wake: WakeUp) -> None:
         self._desk = desk
         self._hub = hub
         self._arrivals = arrivals
+        self._wake = wake
 
     def post(
         self,
@@ -55,7 +61,8 @@ class MessageOperations:
         With `once`, nothing is posted if that key was used in the last while; then no ids.
 
         Raises:
-            LimitExceeded: the request is too large, or a life or delay is out of range.
+            LimitExceeded: the request is too large, or a life, delay or priority out of range.
+            PriorityRefused: the topic knows no priorities.
         """
         desk = self._desk
         desk.permit(context, "messages:create")
@@ -76,8 +83,43 @@ class MessageOperations:
         posted = desk.stores.messages.post(key, prepare, now, once=once, window=window)
         if posted is None:
             return []
-        self._hub.announce(key, posted.added)
+        self._tell(key, posted)
         return posted.ids
+
+    def forward(self, source: TopicKey, target: TopicKey, notice: Notice, *, once: str) -> None:
+        """Post what was posted to `source` to `target` as well; once for each key.
+
+        Raises:
+            ForwardRefused: `target` takes nothing from there, or had the message already.
+        """
+        desk = self._desk
+        now = desk.now()
+        attributes = forwarded(notice, source, target)
+
+        def prepare(topic: Topic) -> list[Message]:
+            if not topic.accepts_from(source.project_id):
+                raise ForwardRefused(f"Topic {target.name} accepts nothing from this project")
+            made = new_message(
+                message_id=ordered_id(now, desk.new_id()),
+                body=notice.body,
+                ttl=notice.ttl,
+                delay=0,
+                client_id="",
+                now=now,
+                group=notice.group,
+                attributes=attributes,
+            )
+            return [made]
+
+        posted = desk.stores.messages.post(target, prepare, now, once=once)
+        if posted is not None:
+            self._tell(target, posted)
+
+    def _tell(self, key: TopicKey, posted: Posted) -> None:
+        """Let those know who wait for messages, or have to deliver them."""
+        self._hub.announce(key, posted.added)
+        if posted.recorded:
+            self._wake.ring()
 
     def page(
         self,
@@ -216,4 +258,14 @@ class MessageOperations:
             group=draft.group,
             attributes=draft.attributes,
             dedup_id=draft.dedup_id,
+            priority=_priority(topic, draft),
         )
+
+
+def _priority(topic: Topic, draft: Draft) -> int:
+    if draft.priority and not topic.has_priorities:
+        raise PriorityRefused(
+            f"Topic {topic.key.name} knows no priorities: set {PRIORITIES} to true in its metadata",
+            priority=draft.priority,
+        )
+    return within("priority", draft.priority, 0, MAX_PRIORITY)

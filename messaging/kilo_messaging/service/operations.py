@@ -8,7 +8,13 @@ from kilo_messaging.service.health import HealthOperations
 from kilo_messaging.service.messages import MessageOperations
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.service.sharing import GetKey, ShareOperations
+from kilo_messaging.service.subscriptions import (
+    Hooks,
+    SubscriberRules,
+    SubscriptionOperations,
+)
 from kilo_messaging.service.topics import TopicOperations
+from kilo_messaging.service.wake_up import WakeUp
 
 
 @dataclass(frozen=True)
@@ -21,15 +27,29 @@ class Operations:
     claims: ClaimOperations
     health: HealthOperations
     sharing: ShareOperations
+    subscriptions: SubscriptionOperations
 
 
 def make_operations(
-    desk: Desk, hub: PushHub, get_key: GetKey, service_topics: frozenset[str] = frozenset()
+    desk: Desk,
+    hub: PushHub,
+    get_key: GetKey,
+    rules: SubscriberRules,
+    hooks: Hooks,
+    *,
+    service_topics: frozenset[str] = frozenset(),
+    wake: WakeUp,
 ) -> Operations:
     """The operations over one desk. For `service_topics` see `TopicOperations`."""
     topics = TopicOperations(desk, service_topics)
-    messages = MessageOperations(desk, hub, hub.arrivals)
+    messages = MessageOperations(desk, hub, hub.arrivals, wake)
     claims = ClaimOperations(desk, hub.arrivals)
-    health = HealthOperations(desk, topics, messages, claims)
-    sharing = ShareOperations(desk, get_key)
-    return Operations(desk, topics, messages, claims, health, sharing)
+    return Operations(
+        desk=desk,
+        topics=topics,
+        messages=messages,
+        claims=claims,
+        health=HealthOperations(desk, topics, messages, claims),
+        sharing=ShareOperations(desk, get_key),
+        subscriptions=SubscriptionOperations(desk, rules, hooks),
+    )

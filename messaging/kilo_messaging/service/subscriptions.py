@@ -1,95 +1,385 @@
-"""The subscriptions of one connection, and how they end with it."""
+"""Operations on subscriptions that are kept."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from kilo_common.context import RequestContext
-from kilo_messaging.domain.subscription import Subscription
-from kilo_messaging.errors import LimitExceeded, SubscriptionNotFound
+from kilo_messaging.domain.delivery import Attempt, Delivery
+from kilo_messaging.domain.subscriber import Mailbox, OtherTopic, Webhook, read_subscriber
+from kilo_messaging.domain.subscription import Subscription, SubscriptionState
+from kilo_messaging.domain.subscription_options import (
+    given_secret,
+    read_options,
+    shown_options,
+)
+from kilo_messaging.domain.topic import TopicKey
+from kilo_messaging.domain.webhook_signature import SigningKey, check_secret, new_secret
+from kilo_messaging.errors import (
+    DeliveryNotFound,
+    SubscriptionInvalid,
+    SubscriptionNotFound,
+    SubscriptionsUnavailable,
+)
 from kilo_messaging.service.desk import Desk, within
-from kilo_messaging.service.push import Deliver, PushHub
+from kilo_messaging.storage.subscription_base import DeliveryStore, SubscriptionStore
+
+DEFAULT_TTL = 3600
+KEEP_OLD_KEY = 86400
+LONGEST_KEEP = 30 * 86400
+PAGE_OF_LOG = 100
+PURGED_AT_ONCE = 100
+CheckUrl = Callable[[object], None]
 
 
-class ConnectionSubscriptions:
-    """What one connection is subscribed to. One connection calls one thing at a time."""
+@dataclass(frozen=True)
+class SubscriberRules:
+    """Which subscribers there may be, and which must agree first."""
 
-    def __init__(self, desk: Desk, hub: PushHub, deliver: Deliver, *, most: int) -> None:
-        """`deliver` takes a frame for this connection and returns at once."""
+    check_url: CheckUrl
+    """Returns if a webhook may have this URL, as far as its text tells; raises FetchRefused."""
+    mail: bool
+    """Whether there is a mail server."""
+    trusts: bool
+    """Whether there is a Keystone to make trusts in."""
+    require_confirmation: bool
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What others do when something happens to a subscription."""
+
+    ask: Callable[[Subscription, bool], None]
+    """Ask the subscriber to confirm, or (False) tell it how to come back. Returns at once."""
+    wake: Callable[[], None]
+    """There may be something to deliver. Returns at once."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a client wants changed; None: as it is."""
+
+    subscriber: str | None = None
+    ttl: int | None = None
+    options: Mapping[str, Any] | None = None
+    state: SubscriptionState | None = None
+
+
+class SubscriptionOperations:
+    """What a client may do with subscriptions."""
+
+    def __init__(self, desk: Desk, rules: SubscriberRules, hooks: Hooks) -> None:
         self._desk = desk
-        self._hub = hub
-        self._deliver = deliver
-        self._most = most
-        self._present: dict[str, Subscription] = {}
+        self._rules = rules
+        self._hooks = hooks
 
     def create(
-        self, context: RequestContext, topic_name: str, ttl: int | None = None
+        self,
+        context: RequestContext,
+        topic_name: str,
+        *,
+        subscriber: str,
+        ttl: int | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Subscription:
-        """Subscribe this connection to a topic; a subscription that it has begins anew.
+        """Subscribe somebody to a topic; one who has not confirmed yet is asked again.
 
         Raises:
-            LimitExceeded: the life is out of range, or the connection has too many.
+            SubscriptionInvalid, FetchRefused, LimitExceeded: what was asked for cannot be.
+            SubscriptionExists: the subscriber is subscribed.
         """
         desk = self._desk
         desk.permit(context, "subscription:create")
         key = desk.key(context, topic_name)
-        if ttl is not None:
-            within("ttl", ttl, desk.limits.min_ttl, desk.limits.max_ttl)
-        present = next((each for each in self._live() if each.key == key), None)
-        if present is None and len(self._present) >= self._most:
-            raise LimitExceeded(
-                f"A connection may have at most {self._most} subscriptions", name="subscriptions"
-            )
+        given = dict(options or {})
+        now = desk.now()
+        asks = self._check_subscriber(key, subscriber) and self._rules.require_confirmation
         made = Subscription(
-            id=present.id if present else desk.new_id(), key=key, created_at=desk.now(), ttl=ttl
+            id=desk.new_id(),
+            key=key,
+            subscriber=subscriber,
+            ttl=self._life(ttl),
+            options=read_options(given),
+            given=shown_options(given),
+            created_at=now,
+            state=SubscriptionState.UNCONFIRMED if asks else SubscriptionState.ACTIVE,
+            signing_keys=(SigningKey(secret=given_secret(given) or new_secret()),),
         )
-        self._present[made.id] = made
-        self._hub.subscribe(key, made.id, self._forward(made))
-        return made
+        kept = self._kept.create(made, now)
+        if asks:
+            self._hooks.ask(kept, True)
+        return kept
 
-    def page(self, context: RequestContext, topic_name: str) -> list[Subscription]:
-        """This connection's subscriptions to a topic."""
-        self._desk.permit(context, "subscription:get_all")
-        key = self._desk.key(context, topic_name)
-        return [each for each in self._live() if each.key == key]
-
-    def get(self, context: RequestContext, topic_name: str, subscription_id: str) -> Subscription:
-        """One of them.
+    def page(
+        self,
+        context: RequestContext,
+        topic_name: str,
+        *,
+        marker: str = "",
+        limit: int | None = None,
+    ) -> Sequence[Subscription]:
+        """A topic's subscriptions by id, those after `marker`.
 
         Raises:
-            SubscriptionNotFound: this connection has none of that id.
+            LimitExceeded: `limit` is not a page's.
         """
-        for each in self.page(context, topic_name):
-            if each.id == subscription_id:
-                return each
-        raise SubscriptionNotFound(
-            "This connection has no such subscription", subscription_id=subscription_id
-        )
+        desk = self._desk
+        desk.permit(context, "subscription:get_all")
+        key, size = desk.key(context, topic_name), desk.page_size(limit)
+        return self._kept.page(key, after=marker, limit=size, now=desk.now())
+
+    def get(self, context: RequestContext, topic_name: str, subscription_id: str) -> Subscription:
+        """One subscription.
+
+        Raises:
+            SubscriptionNotFound: there is none.
+        """
+        self._desk.permit(context, "subscription:get")
+        return self._find(self._desk.key(context, topic_name), subscription_id)
+
+    def update(
+        self, context: RequestContext, topic_name: str, subscription_id: str, changes: Changes
+    ) -> Subscription:
+        """Change a subscription; with a new ttl its life begins anew. What it is then.
+
+        Raises:
+            SubscriptionNotFound: there is none.
+            SubscriptionInvalid, FetchRefused, LimitExceeded, SubscriptionExists,
+            SubscriptionStateConflict: nothing was changed.
+        """
+        desk = self._desk
+        desk.permit(context, "subscription:update")
+        key = desk.key(context, topic_name)
+        now = desk.now()
+        asks = False
+        if changes.subscriber is not None:
+            asks = self._check_subscriber(key, changes.subscriber)
+
+        def change(old: Subscription) -> Subscription:
+            new = self._changed(old, changes, now)
+            if asks and self._rules.require_confirmation and new.subscriber != old.subscriber:
+                new = new.move(SubscriptionState.UNCONFIRMED)
+            return new
+
+        kept = self._kept.update(key, subscription_id, change, now)
+        if kept is None:
+            raise _not_found(subscription_id)
+        if kept.state is SubscriptionState.ACTIVE:
+            self._hooks.wake()
+        elif not kept.confirmed and changes.subscriber is not None:
+            self._hooks.ask(kept, True)
+        return kept
 
     def delete(self, context: RequestContext, topic_name: str, subscription_id: str) -> None:
-        """End a subscription; one that is not this connection's is no error."""
+        """Remove a subscription; what is on its way to it is dropped. A missing one is no error."""
         self._desk.permit(context, "subscription:delete")
+        self._kept.delete(self._desk.key(context, topic_name), subscription_id)
+
+    def purge(self, context: RequestContext, topic_name: str) -> None:
+        """Remove all subscriptions of a topic."""
+        desk = self._desk
+        desk.permit(context, "queues:purge")
+        key = desk.key(context, topic_name)
+        if desk.stores.subscriptions is None:
+            return
+        while found := self._kept.page(key, after="", limit=PURGED_AT_ONCE, now=desk.now()):
+            for each in found:
+                self._kept.delete(key, each.id)
+
+    def confirm(
+        self, context: RequestContext, topic_name: str, subscription_id: str, *, confirmed: bool
+    ) -> None:
+        """Take the subscriber's word: it wants messages, or it does not.
+
+        Raises:
+            SubscriptionNotFound: there is none.
+        """
+        desk = self._desk
+        desk.permit(context, "subscription:confirm")
+        state = SubscriptionState.ACTIVE if confirmed else SubscriptionState.UNCONFIRMED
+        key = desk.key(context, topic_name)
+        kept = self._kept.update(key, subscription_id, lambda old: old.move(state), desk.now())
+        if kept is None:
+            raise _not_found(subscription_id)
+        if not confirmed:
+            self._hooks.ask(kept, False)
+
+    def rotate_key(
+        self,
+        context: RequestContext,
+        topic_name: str,
+        subscription_id: str,
+        *,
+        secret: str | None = None,
+        keep_old: int = KEEP_OLD_KEY,
+    ) -> Subscription:
+        """Sign with another secret from now on, and with the old one for `keep_old` seconds too.
+
+        Raises:
+            SubscriptionNotFound, SubscriptionInvalid, LimitExceeded.
+        """
+        desk = self._desk
+        desk.permit(context, "subscription:update")
+        within("keep_old", keep_old, 0, LONGEST_KEEP)
+        if secret is not None:
+            check_secret(secret)
+        key, now = desk.key(context, topic_name), desk.now()
+        kept = self._kept.update(
+            key, subscription_id, lambda old: old.with_new_key(secret, keep_old, now), now
+        )
+        if kept is None:
+            raise _not_found(subscription_id)
+        return kept
+
+    def attempts(
+        self,
+        context: RequestContext,
+        topic_name: str,
+        subscription_id: str,
+        *,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Attempt]:
+        """The log of attempts, newest first.
+
+        Raises:
+            SubscriptionNotFound, LimitExceeded.
+        """
+        self.get(context, topic_name, subscription_id)
         key = self._desk.key(context, topic_name)
-        present = self._present.get(subscription_id)
-        if present is not None and present.key == key:
-            self._end(present)
+        size = within("limit", limit or self._desk.limits.default_page, 1, PAGE_OF_LOG)
+        return self._deliveries.attempts(key, subscription_id, before=before, limit=size)
 
-    def close(self) -> None:
-        """End all of them: the connection is gone."""
-        for each in tuple(self._present.values()):
-            self._end(each)
+    def pending(
+        self,
+        context: RequestContext,
+        topic_name: str,
+        subscription_id: str,
+        *,
+        failed: bool = False,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> Sequence[Delivery]:
+        """What is on its way to the subscriber, or what has failed.
 
-    def _live(self) -> list[Subscription]:
-        """Those that have not ended; the others are let go of."""
-        now = self._desk.now()
-        for each in tuple(self._present.values()):
-            if not each.is_live(now):
-                self._end(each)
-        return list(self._present.values())
+        Raises:
+            SubscriptionNotFound, LimitExceeded.
+        """
+        self.get(context, topic_name, subscription_id)
+        key = self._desk.key(context, topic_name)
+        size = within("limit", limit or self._desk.limits.default_page, 1, PAGE_OF_LOG)
+        return self._deliveries.pending(
+            key, subscription_id, failed=failed, after=after, limit=size, now=self._desk.now()
+        )
 
-    def _end(self, subscription: Subscription) -> None:
-        self._present.pop(subscription.id, None)
-        self._hub.unsubscribe(subscription.key, subscription.id)
+    def redeliver(
+        self,
+        context: RequestContext,
+        topic_name: str,
+        subscription_id: str,
+        *,
+        positions: Collection[int] | None = None,
+        since: datetime | None = None,
+    ) -> int:
+        """Deliver again what has failed: these, or all posted at or after `since`, or all.
 
-    def _forward(self, subscription: Subscription) -> Deliver:
-        def forward(frame: bytes) -> None:
-            if subscription.is_live(self._desk.now()):
-                self._deliver(frame)
+        Raises:
+            SubscriptionNotFound: there is no such subscription.
+            DeliveryNotFound: none of those named has failed.
+        """
+        desk = self._desk
+        desk.permit(context, "subscription:update")
+        key, now = desk.key(context, topic_name), desk.now()
+        self._find(key, subscription_id)
+        count = self._deliveries.redeliver(
+            key, subscription_id, now, positions=positions, since=since
+        )
+        if positions is not None and count == 0:
+            raise DeliveryNotFound("None of these deliveries has failed and is still there")
+        self._hooks.wake()
+        return count
 
-        return forward
+    @property
+    def _kept(self) -> SubscriptionStore:
+        if self._desk.stores.subscriptions is None:
+            raise _unavailable()
+        return self._desk.stores.subscriptions
+
+    @property
+    def _deliveries(self) -> DeliveryStore:
+        if self._desk.stores.deliveries is None:
+            raise _unavailable()
+        return self._desk.stores.deliveries
+
+    def _find(self, key: TopicKey, subscription_id: str) -> Subscription:
+        found = self._kept.get(key, subscription_id, self._desk.now())
+        if found is None:
+            raise _not_found(subscription_id)
+        return found
+
+    def _life(self, ttl: int | None) -> int:
+        limits = self._desk.limits
+        return within("ttl", DEFAULT_TTL if ttl is None else ttl, limits.min_ttl, limits.max_ttl)
+
+    def _check_subscriber(self, key: TopicKey, uri: str) -> bool:
+        """Whether this subscriber must agree first, if it may be one at all."""
+        match read_subscriber(uri, key):
+            case Webhook(url, with_trust):
+                if with_trust and not self._rules.trusts:
+                    raise SubscriptionsUnavailable(
+                        "Trusts need a Keystone (auth.strategy = keystone)"
+                    )
+                self._rules.check_url(url)
+                return not with_trust
+            case Mailbox():
+                if not self._rules.mail:
+                    raise SubscriptionInvalid(
+                        "No mail server is configured (messaging.deliveries.mail.host)",
+                        key="subscriber",
+                    )
+                return True
+            case OtherTopic(target):
+                self._check_target(key, target)
+        return False
+
+    def _check_target(self, source: TopicKey, target: TopicKey) -> None:
+        if source.project_id == target.project_id:
+            return
+        topic = self._desk.stores.topics.get(target)
+        if topic is None or not topic.accepts_from(source.project_id):
+            raise SubscriptionInvalid(
+                f"The topic {target.name!r} of that project does not accept messages of this one "
+                "(its metadata _accept_from)",
+                key="subscriber",
+            )
+
+    def _changed(self, old: Subscription, changes: Changes, now: datetime) -> Subscription:
+        new = old
+        if changes.subscriber is not None:
+            new = msgspec.structs.replace(new, subscriber=changes.subscriber)
+        if changes.ttl is not None:
+            new = msgspec.structs.replace(new, ttl=self._life(changes.ttl), created_at=now)
+        if changes.options is not None:
+            given = dict(changes.options)
+            new = msgspec.structs.replace(
+                new, options=read_options(given), given=shown_options(given)
+            )
+            secret = given_secret(given)
+            if secret is not None and secret != old.signing_keys[0].secret:
+                new = new.with_new_key(secret, KEEP_OLD_KEY, now)
+        if changes.state is not None:
+            new = new.move(changes.state)
+        return new
+
+
+def _not_found(subscription_id: str) -> SubscriptionNotFound:
+    return SubscriptionNotFound(
+        "The topic has no such subscription", subscription_id=subscription_id
+    )
+
+
+def _unavailable() -> SubscriptionsUnavailable:
+    return SubscriptionsUnavailable("This message store keeps no subscriptions")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from kilo_common.clock import Clock
 from kilo_common.errors import KiloError
 from kilo_messaging.storage.base import MessageStore
+from kilo_messaging.storage.subscription_base import DeliveryStore
 
 log = logging.getLogger(__name__)
 BATCH = 500
@@ -16,9 +17,19 @@ class Sweeper:
     """Sweeps the store every few seconds until it is stopped."""
 
     def __init__(
-        self, messages: MessageStore, clock: Clock, *, interval: float, key_window: int
+        self,
+        messages: MessageStore,
+        clock: Clock,
+        *,
+        interval: float,
+        key_window: int,
+        deliveries: DeliveryStore | None = None,
+        log_retention: int = 0,
     ) -> None:
+        """`key_window` and `log_retention` are in seconds."""
         self._messages = messages
+        self._deliveries = deliveries
+        self._retention = timedelta(seconds=log_retention)
         self._clock = clock
         self._interval = interval
         self._window = timedelta(seconds=key_window)
@@ -44,6 +55,8 @@ class Sweeper:
         while not self._stopping.is_set():
             now = self._clock.now()
             batch = self._messages.sweep(now, BATCH, now - self._window)
+            if self._deliveries is not None:
+                batch = max(batch, self._deliveries.sweep(now, BATCH, now - self._retention))
             removed += batch
             if batch < BATCH:
                 break

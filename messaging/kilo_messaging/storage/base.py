@@ -18,6 +18,7 @@ from typing import Any
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
+from kilo_messaging.storage.subscription_base import DeliveryStore, SubscriptionStore
 
 Prepare = Callable[[Topic], Sequence[Message]]
 """Makes the messages to post, given the topic; pure, and may be called more than once."""
@@ -105,6 +106,8 @@ class Posted:
     """One for each message that was prepared: its own, or that of the message it repeats."""
     added: list[Message]
     """Those that are in the topic now and were not before."""
+    recorded: bool = False
+    """Whether some of them are to be delivered to subscribers."""
 
 
 class MessageStore(ABC):
@@ -112,7 +115,11 @@ class MessageStore(ABC):
 
     On a topic that keeps order (`Topic.ordering`), a message is ready only if no earlier one of
     its lane (`Topic.lane`) is claimed or held back. What is claimed or popped together may follow
-    one another in a lane.
+    one another in a lane. On a topic with priorities, the oldest of the highest priority counts as
+    the oldest of all wherever messages are handed out; lists keep the order of posting.
+
+    Positions become visible in their order, whoever posts: a page that begins behind the last
+    message seen misses nothing.
     """
 
     @abstractmethod
@@ -219,7 +226,7 @@ class ClaimStore(ABC):
 
 @dataclass(frozen=True)
 class Stores:
-    """The three sides of one driver."""
+    """The sides of one driver."""
 
     topics: TopicStore
     messages: MessageStore
@@ -230,3 +237,8 @@ class Stores:
     Raises:
         Unavailable: it does not.
     """
+    close: Callable[[], None] = lambda: None
+    """Let go of what the driver holds; nothing may be asked of it any more."""
+    subscriptions: SubscriptionStore | None = None
+    """None where the driver keeps no subscriptions; then it keeps no deliveries either."""
+    deliveries: DeliveryStore | None = None

@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 from kilo_common.clock import Clock
 from kilo_common.errors import Forbidden, InvalidInput
 from kilo_common.http.cors import origin_allowed
-from kilo_common.http.gateway import Environ, request_headers
+from kilo_common.http.gateway import Environ, RequestHeaders
 from kilo_common.http.upgrade import end_session, take_socket
 from kilo_messaging.config import WebSocketSettings
 from kilo_messaging.protocol.session import Form, render
@@ -260,7 +260,7 @@ class _Pump:
 
 def _handshake(environ: Environ) -> Handshake:
     path = environ.get("PATH_INFO") or "/"
-    headers = Headers(request_headers(environ))
+    headers = Headers(RequestHeaders(environ))
     return Handshake(
         path=path,
         headers=headers,

@@ -126,7 +126,7 @@ def _take_living(
     living: list[Message] = []
     while len(living) < limit:
         known = {message.position for message in living}
-        rows = take_ready(connection, topic_id, limit, now)
+        rows = take_ready(connection, topic_id, limit, now, priorities=topic.has_priorities)
         found = [message_of(row) for row in rows if row.seq not in known]
         dead = [message for message in found if topic.is_dead(message.claim_count)]
         living += [message for message in found if not topic.is_dead(message.claim_count)]

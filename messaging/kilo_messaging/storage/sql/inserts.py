@@ -1,6 +1,7 @@
 """Writing many posts in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,27 +12,35 @@ from kilo_messaging.domain.topic import Topic, TopicKey
 from kilo_messaging.storage.base import Posted
 from kilo_messaging.storage.sql.lanes import open_lanes
 from kilo_messaging.storage.sql.post_line import Outcome, Post
+from kilo_messaging.storage.sql.subscriptions import record_deliveries
 from kilo_messaging.storage.sql.tables import (
     deduplication,
     message_row,
     messages,
     post_keys,
     topic_of,
+    topics,
 )
 from kilo_messaging.storage.sql.topics import find_topic, insert_topic
 
 _KEY_USED = sa.select(post_keys.c.key).where(post_keys.c.key == sa.bindparam("once"))
 _INSERT = messages.insert()
+_LOCK_TOPICS = (
+    sa.select(topics.c.id)
+    .where(topics.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(topics.c.id)
+    .with_for_update()
+)
 
 
 def insert_posts(connection: sa.Connection, posts: Sequence[Post]) -> list[Outcome]:
     """Insert the messages of all posts; a post that cannot be made leaves no trace of its own."""
-    topics: dict[TopicKey, tuple[int | None, Topic]] = {}
+    known: dict[TopicKey, tuple[int | None, Topic]] = {}
     outcomes: list[Outcome] = []
     rows: list[dict[str, Any]] = []
     for post in posts:
         try:
-            outcome = _insert(connection, post, topics, rows)
+            outcome = _insert(connection, post, known, rows)
         except sa.exc.SQLAlchemyError:
             raise
         except Exception as fault:  # noqa: BLE001 - `prepare` is the caller's, and so is its error
@@ -39,34 +48,65 @@ def insert_posts(connection: sa.Connection, posts: Sequence[Post]) -> list[Outco
         outcomes.append(outcome)
     if posts:
         insert_rows(connection, rows, posts[0].now)
+        wanted = record_deliveries(connection, _placed(posts, outcomes, known), posts[0].now)
+        if wanted:
+            outcomes = [
+                replace(outcome, recorded=known[post.key][0] in wanted)
+                if isinstance(outcome, Posted)
+                else outcome
+                for post, outcome in zip(posts, outcomes, strict=True)
+            ]
     return outcomes
 
 
+def _placed(
+    posts: Sequence[Post],
+    outcomes: Sequence[Outcome],
+    known: Mapping[TopicKey, tuple[int | None, Topic]],
+) -> Iterator[tuple[int, str | None, Message]]:
+    """Every message that was added, with its topic's id and its lane there."""
+    for post, outcome in zip(posts, outcomes, strict=True):
+        if isinstance(outcome, Posted):
+            topic_id, topic = known[post.key]
+            assert topic_id is not None, "a topic that was posted to is there"
+            for message in outcome.added:
+                yield topic_id, topic.lane(message.group), message
+
+
 def insert_rows(connection: sa.Connection, rows: Sequence[dict[str, Any]], now: datetime) -> None:
-    """Add messages that `message_row` made, those of a lane behind all that are in it."""
+    """Add messages that `message_row` made, those of a lane behind all that are in it.
+
+    Until the commit nobody else adds to the same topics: a sequence hands out its numbers at once,
+    and if a later one became visible before an earlier one, who reads page by page would pass the
+    earlier message by. Lanes are locked before topics, by everybody.
+    """
+    if not rows:
+        return
     in_lanes = [(row["topic_id"], row["lane"]) for row in rows if row["lane"] is not None]
     if in_lanes:
         open_lanes(connection, in_lanes, now)
-    if rows:
-        connection.execute(_INSERT, rows)
+    if connection.dialect.name != "sqlite":  # which has one writer at a time anyway
+        adding_to = sorted({row["topic_id"] for row in rows})
+        connection.execute(_LOCK_TOPICS, {"ids": adding_to})
+    connection.execute(_INSERT, rows)
 
 
 def _insert(
     connection: sa.Connection,
     post: Post,
-    topics: dict[TopicKey, tuple[int | None, Topic]],
+    known: dict[TopicKey, tuple[int | None, Topic]],
     rows: list[dict[str, Any]],
 ) -> Outcome:
     if post.once is not None and connection.execute(_KEY_USED, {"once": post.once}).first():
         return None
-    topic_id, topic = topics.get(post.key) or _look_up(connection, post)
+    topic_id, topic = known.get(post.key) or _look_up(connection, post)
     posted = list(post.prepare(topic))
     # Only what is sure to be posted is written down.
     if topic_id is None:
         insert_topic(connection, post.key, {}, post.now)
         topic_id, topic = _look_up(connection, post)
         assert topic_id is not None
-    topics[post.key] = topic_id, topic
+    known[post.key] = topic_id, topic
     if post.once is not None:
         connection.execute(post_keys.insert(), {"key": post.once, "used_at": post.now})
     ids = [_id_kept(connection, topic_id, message, post) for message in posted]

@@ -144,9 +144,11 @@ class SqlMessages(MessageStore):
             topic = find_topic(connection, key)
             if topic is None:
                 return []
-            if topic_of(topic).ordering is Ordering.NONE:
+            value = topic_of(topic)
+            if value.ordering is Ordering.NONE:
                 make_due_ready(connection, topic.id, now)
-                found = [message_of(row) for row in take_ready(connection, topic.id, limit, now)]
+                rows = take_ready(connection, topic.id, limit, now, priorities=value.has_priorities)
+                found = [message_of(row) for row in rows]
             else:
                 reader = LaneReader(connection, topic.id, now, None)
                 found = reader.take(limit, lambda _claims: False, lambda _dead: None)

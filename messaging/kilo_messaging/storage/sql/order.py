@@ -34,17 +34,21 @@ DUE: Mapping[State, sa.Select[Any]] = {
 ANY_DUE: Mapping[State, sa.Select[Any]] = {
     state: _due(state).limit(1) for state in (State.CLAIMED, State.DELAYED)
 }
-READY = (
-    sa.select(messages)
-    .where(
-        _c.topic_id == sa.bindparam("topic"),
-        _c.state == sa.literal_column(str(int(State.READY))),
-        _c.expires_at > sa.bindparam("now"),
-    )
-    .order_by(_c.seq)
-    .limit(sa.bindparam("limit"))
-    .with_for_update(skip_locked=True)
+_READY = sa.select(messages).where(
+    _c.topic_id == sa.bindparam("topic"),
+    _c.state == sa.literal_column(str(int(State.READY))),
+    _c.expires_at > sa.bindparam("now"),
 )
+
+
+def _first(query: sa.Select[Any], *order: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    limited = query.order_by(*order).limit(sa.bindparam("limit"))
+    return limited.with_for_update(skip_locked=True)
+
+
+READY = _first(_READY, _c.seq)
+URGENT = _first(_READY.where(_c.priority > sa.literal_column("0")), _c.priority.desc(), _c.seq)
+NOT_URGENT = _first(_READY.where(_c.priority == sa.literal_column("0")), _c.seq)
 
 
 def any_due(connection: sa.Connection, topic_id: int, now: datetime) -> bool:
@@ -68,8 +72,15 @@ def make_due_ready(connection: sa.Connection, topic_id: int, now: datetime) -> N
 
 
 def take_ready(
-    connection: sa.Connection, topic_id: int, limit: int, now: datetime
+    connection: sa.Connection, topic_id: int, limit: int, now: datetime, *, priorities: bool
 ) -> Sequence[Any]:
-    """The oldest ready rows, locked until the transaction ends; rows others hold are skipped."""
-    found = connection.execute(READY, {"topic": topic_id, "now": now, "limit": limit})
-    return found.all()
+    """The oldest ready rows, locked until the transaction ends; rows others hold are skipped.
+
+    With `priorities`, those of a higher one come first.
+    """
+    found: list[Any] = []
+    for query in (URGENT, NOT_URGENT) if priorities else (READY,):
+        if len(found) < limit:
+            parameters = {"topic": topic_id, "now": now, "limit": limit - len(found)}
+            found += connection.execute(query, parameters)
+    return found

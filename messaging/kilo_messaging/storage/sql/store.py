@@ -6,7 +6,9 @@ from kilo_common.db.database import Database
 from kilo_common.db.migrate import Schema
 from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.sql.claims import SqlClaims
+from kilo_messaging.storage.sql.deliveries import SqlDeliveries
 from kilo_messaging.storage.sql.messages import SqlMessages
+from kilo_messaging.storage.sql.subscriptions import SqlSubscriptions
 from kilo_messaging.storage.sql.tables import topics
 from kilo_messaging.storage.sql.topics import SqlTopics
 
@@ -20,4 +22,12 @@ def open_sql_store(database: Database) -> Stores:
     def check() -> None:
         database.read(lambda connection: connection.execute(one).first())
 
-    return Stores(SqlTopics(database), SqlMessages(database), SqlClaims(database), check)
+    return Stores(
+        topics=SqlTopics(database),
+        messages=SqlMessages(database),
+        claims=SqlClaims(database),
+        check=check,
+        close=database.close,
+        subscriptions=SqlSubscriptions(database),
+        deliveries=SqlDeliveries(database),
+    )

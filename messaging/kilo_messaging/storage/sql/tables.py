@@ -14,6 +14,8 @@ How a message is found quickly, however many there are:
   which costs a look, but never too late. A lane's row is locked before its messages are: by posts,
   so that positions become visible in order, by claims, and by whoever removes or releases its
   first.
+- On a topic with priorities, a claim looks first at `messages_priority` (topic, state, priority,
+  sequence), which holds only messages that have one, and then at the others.
 - `messages_expiry` and `messages_claim` serve the sweep and operations on one claim.
 """
 
@@ -80,6 +82,7 @@ messages = sa.Table(
     sa.Column("lane", text(128)),
     sa.Column("attributes", sa.LargeBinary(MAX_BODY)),
     sa.Column("source", text(64)),
+    sa.Column("priority", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Index("messages_id", "id", unique=True),
     sa.Index("messages_ready", "topic_id", "state", "seq", "expires_at"),
     sa.Index("messages_expiry", "expires_at"),
@@ -108,6 +111,16 @@ sa.Index(
     messages.c.expires_at,
     sqlite_where=messages.c.lane.is_not(None),
     postgresql_where=messages.c.lane.is_not(None),
+)
+
+sa.Index(
+    "messages_priority",
+    messages.c.topic_id,
+    messages.c.state,
+    messages.c.priority.desc(),
+    messages.c.seq,
+    sqlite_where=messages.c.priority > 0,
+    postgresql_where=messages.c.priority > 0,
 )
 
 lanes = sa.Table(
@@ -175,6 +188,7 @@ def message_of(row: Any) -> Message:
         group=row.message_group,
         attributes=None if row.attributes is None else bytes(row.attributes),
         source=row.source,
+        priority=row.priority,
         position=row.seq,
     )
 
@@ -197,4 +211,5 @@ def message_row(message: Message, topic_id: int, lane: str | None) -> dict[str, 
         "lane": lane,
         "attributes": message.attributes,
         "source": message.source,
+        "priority": message.priority,
     }

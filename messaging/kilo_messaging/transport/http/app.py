@@ -16,8 +16,8 @@ from kilo_common.http.gateway import (
     CONTEXT_KEY,
     Environ,
     Headers,
+    RequestHeaders,
     StartResponse,
-    request_headers,
 )
 from kilo_common.http.upgrade import ENDING_KEY, is_websocket
 from kilo_messaging.domain.signed_url import check_scope
@@ -38,6 +38,8 @@ JSON = "application/json"
 PATCH_TYPE = "application/openstack-messaging-v2.0-json-patch"
 DEPRECATED_SINCE = "@1430352000"
 """The day of the plan that dropped messages by id (RFC 9745: seconds since 1970)."""
+_SLASHES_OF_TOPIC = 3
+"""`/v2/topics/NAME`"""
 _TOPIC_LIST_KEYS = frozenset({"marker", "limit", "detailed", "with_count", "name"})
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 Session = Callable[[Environ], Iterable[bytes]]
@@ -62,7 +64,7 @@ class MessagingApp:
             _only_get(method)
             return _send(start_response, method, Response(300, self._versions), [])
         if "HTTP_URL_SIGNATURE" in environ:
-            check_scope(request_headers(environ), method, path)
+            check_scope(RequestHeaders(environ), method, path)
         check_accept(environ, HOME_TYPE if path == "/v2/" else JSON)
         if path == "/v2/":
             _only_get(method)
@@ -138,7 +140,8 @@ def check_content_type(environ: Environ, method: str, has_body: bool) -> None:
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if has_body and kind == "application/x-www-form-urlencoded":
         raise FormRefused("Send JSON, with the header Content-Type: application/json")
-    if method == "PATCH" and "/claims/" not in environ["PATH_INFO"] and kind != PATCH_TYPE:
+    of_topic = environ["PATH_INFO"].count("/") == _SLASHES_OF_TOPIC
+    if method == "PATCH" and of_topic and kind != PATCH_TYPE:
         raise PatchMediaUnsupported(
             f"A topic is changed with Content-Type: {PATCH_TYPE}",
             headers={"Accept-Patch": PATCH_TYPE},

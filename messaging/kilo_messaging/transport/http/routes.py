@@ -27,6 +27,7 @@ _UNDER_TOPIC: Mapping[str, Methods] = {
         "DELETE": "message_delete_many",
     },
     "claims": {"POST": "claim_create"},
+    "subscriptions": {"GET": "subscription_list", "POST": "subscription_create"},
 }
 _ONE_OF: Mapping[str, tuple[str, Methods]] = {
     "messages": ("message_id", {"GET": "message_get", "DELETE": "message_delete"}),
@@ -34,6 +35,21 @@ _ONE_OF: Mapping[str, tuple[str, Methods]] = {
         "claim_id",
         {"GET": "claim_get", "PATCH": "claim_update", "DELETE": "claim_delete"},
     ),
+    "subscriptions": (
+        "subscription_id",
+        {
+            "GET": "subscription_get",
+            "PATCH": "subscription_update",
+            "DELETE": "subscription_delete",
+        },
+    ),
+}
+_UNDER_SUBSCRIPTION: Mapping[str, Methods] = {
+    "confirm": {"PUT": "subscription_confirm"},
+    "key": {"POST": "subscription_rotate_key"},
+    "attempts": {"GET": "subscription_attempts"},
+    "deliveries": {"GET": "subscription_deliveries"},
+    "redeliver": {"POST": "subscription_redeliver"},
 }
 _SERVICE: Mapping[str, Methods] = {
     "ping": {"GET": "ping_node"},
@@ -49,7 +65,7 @@ class Route:
     base: str = ""
     """`/v2/queues` or `/v2/topics`."""
     names: dict[str, str] = field(default_factory=dict)
-    """What the path names: `topic_name`, `message_id`, `claim_id`."""
+    """What the path names: `topic_name`, `message_id`, `claim_id`, `subscription_id`."""
 
 
 def find_route(method: str, path: str) -> Route:
@@ -84,6 +100,9 @@ def _in_collection(method: str, base: str, parts: list[str], path: str) -> Route
             # Topics never had it; it remains for clients of queues.
             methods = {name: action for name, action in methods.items() if name != "GET"}
         return Route(_choose(methods, method), base, names | {key: parts[2]})
+    if len(parts) == 4 and parts[1] == "subscriptions" and parts[3] in _UNDER_SUBSCRIPTION:
+        methods = _UNDER_SUBSCRIPTION[parts[3]]
+        return Route(_choose(methods, method), base, names | {"subscription_id": parts[2]})
     raise _not_found(path)
 
 

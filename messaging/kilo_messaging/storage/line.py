@@ -1,0 +1,84 @@
+"""Work that waits while other work is under way is done together next.
+
+A single write costs mostly its round trips and its fsync; both are shared by all who wait. There is
+no thread: whoever finds nobody at work leads, and hands over to the first who waits when done.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[Item]):
+    item: Item
+    turn: "Future[object]" = field(default_factory=Future)
+
+
+class _Lead:
+    """Told to the first who waits: the next work is yours."""
+
+
+class Line(Generic[Item, Result]):
+    """Where callers wait for each other."""
+
+    def __init__(
+        self, work: Callable[[Sequence[Item]], Sequence[Result | Exception]], *, most: int
+    ) -> None:
+        """`work` does up to `most` items, and has a result or an error for each, in their order.
+
+        If it raises, that is everybody's error.
+        """
+        self._work = work
+        self._most = most
+        self._lock = threading.Lock()  # never held while anything is waited for
+        self._waiting: list[_Waiting[Item]] = []
+        self._busy = False
+
+    def do(self, item: Item) -> Result:
+        """The result for `item`, which was done alone or together with others.
+
+        Raises:
+            The error that `work` has for this item.
+        """
+        mine = _Waiting(item)
+        with self._lock:
+            self._waiting.append(mine)
+            lead, self._busy = not self._busy, True
+        outcome = self._lead() if lead else mine.turn.result()
+        if isinstance(outcome, _Lead):
+            outcome = self._lead()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome  # type: ignore[return-value]  # the future holds only what `work` returned
+
+    def _lead(self) -> Result | Exception:
+        """Do what waits, tell the others, and hand over. The first in line is the leader."""
+        with self._lock:
+            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        outcomes: Sequence[Result | Exception] | None = None
+        try:
+            outcomes = self._work([each.item for each in group])
+        except Exception as fault:  # noqa: BLE001 - each who waits is told
+            outcomes = [fault] * len(group)
+        finally:
+            # Also when this greenlet is killed: the others must not wait for ever.
+            self._hand_over()
+            for number, each in enumerate(group[1:], start=1):
+                if outcomes is None:
+                    each.turn.cancel()
+                else:
+                    each.turn.set_result(outcomes[number])
+        return outcomes[0]
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            following = self._waiting[0] if self._waiting else None
+            self._busy = following is not None
+        if following is not None:
+            following.turn.set_result(_Lead())

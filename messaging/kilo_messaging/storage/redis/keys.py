@@ -1,0 +1,75 @@
+"""What things are called in Redis.
+
+A project and a topic's name, in percent-encoding, make the topic's tag. All keys of a topic carry
+it as their hash tag, so that they lie on one node of a cluster and a script may use them together.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import quote, unquote
+
+from kilo_messaging.domain.topic import TopicKey
+
+PARTS = (
+    "topic",
+    "bodies",
+    "states",
+    "ids",
+    "ready",
+    "claimed",
+    "delayed",
+    "urgent",
+    "due",
+    "expiry",
+    "claims",
+    "claims-expiry",
+    "lanes",
+    "lanes-due",
+    "dedup",
+    "dedup-expiry",
+    "once",
+    "leaving",
+    "arrived",
+)
+"""The keys of a topic, in the order in which scripts get them (`lua/common.lua`)."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The names below one prefix."""
+
+    prefix: str
+
+    def of_topic(self, key: TopicKey) -> tuple[str, ...]:
+        """All keys of a topic, in the order of `PARTS`."""
+        return _of_topic(self.prefix, key)
+
+    def names(self, project_id: str) -> str:
+        """A sorted set of the names of a project's topics."""
+        return f"{self.prefix}{{{quote(project_id, safe='')}}}:names"
+
+    @property
+    def sweeps(self) -> str:
+        """A sorted set of the tags of all topics, by when they are to be swept."""
+        return f"{self.prefix}{{sweeps}}"
+
+    @property
+    def once(self) -> str:
+        """The same of topics with keys of posts that are made once, by the age of the oldest."""
+        return f"{self.prefix}{{once}}"
+
+
+@lru_cache(maxsize=4096)
+def _of_topic(prefix: str, key: TopicKey) -> tuple[str, ...]:
+    return tuple(f"{prefix}{{{tag_of(key)}}}:{part}" for part in PARTS)
+
+
+def tag_of(key: TopicKey) -> str:
+    """The topic's tag."""
+    return f"{quote(key.project_id, safe='')}:{quote(key.name, safe='')}"
+
+
+def topic_of_tag(tag: str) -> TopicKey:
+    """The topic that a tag names."""
+    project, _colon, name = tag.partition(":")
+    return TopicKey(unquote(project), unquote(name))

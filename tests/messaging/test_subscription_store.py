@@ -1,0 +1,44 @@
+"""The contract of subscriptions and deliveries, for each driver that keeps them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from contracts.subscription_store import SubscriptionStoreContract
+from kilo_common.db.database import Database
+from kilo_common.db.migrate import upgrade
+from kilo_common.settings import DatabaseSettings
+from kilo_messaging.storage.base import Stores
+from kilo_messaging.storage.memory.store import open_memory_store
+from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
+
+
+def opened(url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
+    settings = DatabaseSettings(url=url)
+    upgrade(settings, SCHEMA)
+    database = Database(settings, executor)
+    try:
+        yield open_sql_store(database)
+    finally:
+        database.close()
+
+
+class TestMemoryStore(SubscriptionStoreContract):
+    @pytest.fixture
+    def stores(self) -> Stores:
+        return open_memory_store()
+
+
+class TestSqliteStore(SubscriptionStoreContract):
+    @pytest.fixture
+    def stores(self, tmp_path: Path, executor: ThreadPoolExecutor) -> Iterator[Stores]:
+        yield from opened(f"sqlite:///{tmp_path}/messaging.db", executor)
+
+
+@pytest.mark.services
+class TestServerStore(SubscriptionStoreContract):
+    @pytest.fixture
+    def stores(self, service_url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
+        yield from opened(service_url, executor)

@@ -43,6 +43,11 @@ kilo_peer() {
     kilo_foreign "$1" tests/interop/requirements.txt "oslo.messaging"
 }
 
+# kilo_keystone FOLDER: a real Keystone, whose tokens the services must understand.
+kilo_keystone() {
+    kilo_foreign "$1" tests/peers/keystone.txt "Keystone"
+}
+
 # kilo_foreign FOLDER REQUIREMENTS WHAT: an environment without this checkout.
 kilo_foreign() {
     local folder=$1 requirements=$2 what=$3

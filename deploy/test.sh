@@ -11,5 +11,7 @@ kilo_venv "$root/.venv-test" "dev"
 kilo_system_tools
 kilo_clients "$root/.venv-clients"
 kilo_peer "$root/.venv-peer"
+kilo_keystone "$root/.venv-keystone"
 export TEST_CLIENTS_FOLDER="$root/.venv-clients" TEST_PEER_FOLDER="$root/.venv-peer"
+export TEST_KEYSTONE_FOLDER="$root/.venv-keystone"
 exec "$root/.venv-test/bin/python" -m nox --no-venv ${1:+--session "$@"}

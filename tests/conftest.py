@@ -1,6 +1,7 @@
 """Fixtures for every test: real servers where they are reachable, a failure on CI where not."""
 
 import os
+import shutil
 import socket
 import sys
 import uuid
@@ -10,12 +11,23 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from brokers import rabbitmq
+from support.redis_server import DURABLE, RedisServer, running, running_cluster
+
 pytest.register_assert_rewrite("contracts")
 
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
 MARIADB = "mariadb+pymysql://root@127.0.0.1:3306"
 REDIS = "redis://127.0.0.1:6379/9"
-RABBIT = "rabbit://guest:guest@127.0.0.1:5672/?temporary=true"
+
+
+def require_program(name: str) -> None:
+    """Skip without the program on a laptop; on CI its absence is a failure."""
+    if shutil.which(name) is None:
+        message = f"there is no {name} on the PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 def require(port: int, what: str) -> None:
@@ -42,11 +54,36 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+@pytest.fixture(scope="session")
+def own_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq.Node]:
+    """A RabbitMQ that tests may do anything to."""
+    if rabbitmq.SERVER is None:
+        message = "rabbitmq-server is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    node = rabbitmq.Node(tmp_path_factory.mktemp("rabbit"))
+    node.start()
+    yield node
+    node.kill()
+
+
 @pytest.fixture
-def rabbit_url() -> str:
-    """A RabbitMQ; tests use topics with names of their own, and leave nothing behind on it."""
+def rabbit_port(request: pytest.FixtureRequest) -> int:
+    """The port of a RabbitMQ: the one that is there, or with TEST_RABBITMQ_FOLDER that one."""
+    if rabbitmq.FOLDER:
+        node: rabbitmq.Node = request.getfixturevalue("own_node")
+        if not node.greets():
+            node.start()
+        return node.port
     require(5672, "RabbitMQ")
-    return RABBIT
+    return 5672
+
+
+@pytest.fixture
+def rabbit_url(rabbit_port: int) -> str:
+    """A RabbitMQ; tests use topics with names of their own, and leave nothing behind on it."""
+    return f"rabbit://guest:guest@127.0.0.1:{rabbit_port}/?temporary=true"
 
 
 @pytest.fixture
@@ -54,6 +91,28 @@ def redis_url() -> str:
     """A Redis; tests use names of their own that expire by themselves."""
     require(6379, "Redis")
     return REDIS
+
+
+@pytest.fixture
+def require_redis_server() -> None:
+    """Skips, or on CI fails, where no Redis can be started."""
+    require_program("redis-server")
+
+
+@pytest.fixture(scope="session")
+def durable_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of our own that keeps what it acknowledges; shared, so use names of your own."""
+    require_program("redis-server")
+    with running(tmp_path_factory.mktemp("redis"), *DURABLE) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis Cluster of three; shared, so use names of your own."""
+    require_program("redis-server")
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])

@@ -86,6 +86,13 @@ def shift_ports(settings: StackSettings, offset: int) -> StackSettings:
     )
 
 
+def for_a_while(settings: StackSettings) -> StackSettings:
+    """The same stack for data that may be lost."""
+    return msgspec.structs.replace(
+        settings, messaging=msgspec.structs.replace(settings.messaging, durable=False)
+    )
+
+
 def with_identity_listener(auth: AuthSettings, http: DevHttpSettings) -> AuthSettings:
     """The same settings with the built-in identity service on another listener."""
     return msgspec.structs.replace(auth, dev=msgspec.structs.replace(auth.dev, http=http))

@@ -43,10 +43,19 @@ def _catalog_worker(settings: StackSettings, runtime: Runtime) -> Part:
 
 
 def _messaging(settings: StackSettings, runtime: Runtime) -> Part:
-    _check_schema(settings.messaging.database, messaging_wiring.SCHEMA, "messaging")
+    if schema := messaging_wiring.schema_of(settings.messaging):
+        _check_schema(settings.messaging.database, schema, "messaging")
     api = messaging_wiring.build(settings.messaging, runtime)
     extra = (settings.messaging.websocket_port,) if settings.messaging.websocket_port else ()
     return Part(api.services, api.close, api.app, settings.messaging.http, extra)
+
+
+def _notifier(settings: StackSettings, runtime: Runtime) -> Part:
+    schema = messaging_wiring.schema_of(settings.messaging)
+    if schema is not None:
+        _check_schema(settings.messaging.database, schema, "messaging")
+    notifier = messaging_wiring.build_notifier(settings.messaging, runtime)
+    return Part(notifier.services, notifier.close)
 
 
 def _identity(settings: StackSettings, runtime: Runtime) -> Part:
@@ -72,6 +81,7 @@ ROLES: dict[str, Callable[[StackSettings, Runtime], Part]] = {
     "catalog-api": _catalog_api,
     "catalog-worker": _catalog_worker,
     "messaging": _messaging,
+    "notifier": _notifier,
     "identity": _identity,
 }
 

@@ -61,7 +61,8 @@ class Stack:
         self._undo.callback(lock.release)
 
         upgrade(settings.catalog.database, catalog_wiring.SCHEMA)
-        upgrade(settings.messaging.database, messaging_wiring.SCHEMA)
+        if schema := messaging_wiring.schema_of(settings.messaging):
+            upgrade(settings.messaging.database, schema)
 
         services = None
         if settings.auth.strategy == "dev":
@@ -70,7 +71,7 @@ class Stack:
         self._undo.callback(runtime.transport.stop, settings.shutdown_timeout)
         messaging = messaging_wiring.build(settings.messaging, runtime)
         self._undo.callback(messaging.close)
-        catalog = catalog_wiring.build_api(settings.catalog, runtime)
+        catalog = catalog_wiring.build_api(settings.catalog, runtime, with_worker=True)
         self._undo.callback(catalog.close)
 
         # The messaging service listens before the catalog has anything to announce.

@@ -44,6 +44,18 @@ def clients_folder() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def keystone_folder() -> Path:
+    """The environment that `deploy/test.sh` made of tests/peers/keystone.txt."""
+    folder = Path(os.environ.get("TEST_KEYSTONE_FOLDER") or ROOT / ".venv-keystone")
+    if not (folder / "bin" / "keystone-manage").exists():
+        message = f"no Keystone in {folder}: run deploy/test.sh, which installs it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
 @pytest.fixture
 def clients(clients_folder: Path, kilostack: StackInfo, tmp_path: Path) -> Clients:
     """Clients of the session's stack."""

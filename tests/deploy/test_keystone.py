@@ -1,4 +1,4 @@
-"""The strategy `keystone`, with keystonemiddleware as it is, against an Identity API v3."""
+"""The strategy `keystone`: keystonemiddleware as it is, against a real Keystone."""
 
 import os
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ import pytest
 
 from kilo_common.clock import SystemClock
 from kilo_common.errors import ConfigInvalid, Unauthenticated, Unavailable
-from kilo_common.http.auth import AuthStrategy, Identity, open_strategy
+from kilo_common.http.auth import AuthStrategy, open_strategy
 from kilo_common.settings import AuthSettings, KeystoneSettings
 from kilo_deploy.accounts import sign_in
 from kilo_deploy.client import ApiClient, RequestRefused
-from kilo_deploy.state import StackInfo
 from kilo_deploy.testing import StackProcess
+from support.keystone import KeystoneProcess
 
 # oslo's libraries still use what Python 3.12 deprecates, and say so themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -27,18 +27,33 @@ def middleware() -> None:
 
 
 @pytest.fixture(scope="module")
-def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackInfo]:
-    """A stack whose identity service is the Keystone of others."""
-    stack = StackProcess(tmp_path_factory.mktemp("keystone") / "state", ["--auth", "dev"])
+def keystone(
+    keystone_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KeystoneProcess]:
+    """A Keystone with a user for services and two tenants."""
+    process = KeystoneProcess(keystone_folder, tmp_path_factory.mktemp("keystone"))
     try:
-        yield stack.wait_ready()
+        process.add_user("kilostack", "service", "service")
+        process.add_user("demo", "demo", "admin")
+        process.add_user("alt", "alt", "member")
+        yield process
     finally:
-        stack.kill()
+        process.stop()
 
 
-def opened(keystone: StackInfo, **changes: Any) -> AuthStrategy:
+def signed_in(keystone: KeystoneProcess, user: str) -> dict[str, str]:
+    """The headers of the user that has the same name as its project, as a strategy sees them."""
+    return {"x-auth-token": keystone.sign_in(user, user, user)}
+
+
+def project_id(keystone: KeystoneProcess, name: str) -> str:
+    found = keystone.ask("GET", f"projects?name={name}")["projects"]
+    return str(found[0]["id"])
+
+
+def opened(keystone: KeystoneProcess, **changes: Any) -> AuthStrategy:
     settings = {
-        "auth_url": f"{keystone.identity_url}/v3",
+        "auth_url": f"{keystone.url}/v3",
         "public_url": "https://identity.example/v3",
         "username": "kilostack",
         "password": "kilostack",
@@ -52,16 +67,28 @@ def opened(keystone: StackInfo, **changes: Any) -> AuthStrategy:
     )
 
 
-def test_a_token_of_keystone_says_who_asks(keystone: StackInfo) -> None:
+def test_a_token_of_keystone_says_who_asks(keystone: KeystoneProcess) -> None:
     auth = opened(keystone)
-    headers = {name.lower(): text for name, text in sign_in(keystone, "demo", {}).items()}
     for _ in range(2):
-        found = auth.authenticate(headers | {"x-project-id": "alt", "x-roles": "x"})
-        assert (found.project_id, found.user_id) == ("demo", "admin")
+        found = auth.authenticate(
+            signed_in(keystone, "demo") | {"x-project-id": "alt", "x-roles": "x"}
+        )
+        assert found.project_id == project_id(keystone, "demo")
         assert set(found.roles) == {"admin", "manager", "member", "reader"}
-    alt = {name.lower(): text for name, text in sign_in(keystone, "alt", {}).items()}
-    assert auth.authenticate(alt) == Identity("alt", "alt", ("member", "reader"))
+    found = auth.authenticate(signed_in(keystone, "alt"))
+    assert found.project_id == project_id(keystone, "alt")
+    assert set(found.roles) == {"member", "reader"}
     assert auth.challenge == 'Keystone uri="https://identity.example/v3"'
+
+
+def test_a_token_that_keystone_has_taken_back_is_refused(keystone: KeystoneProcess) -> None:
+    headers = signed_in(keystone, "alt")
+    auth = opened(keystone, remember=-1)
+    auth.authenticate(headers)
+    own = {"X-Auth-Token": headers["x-auth-token"], "X-Subject-Token": headers["x-auth-token"]}
+    ApiClient(keystone.url, own).json("DELETE", "/v3/auth/tokens")
+    with pytest.raises(Unauthenticated):
+        auth.authenticate(headers)
 
 
 @pytest.mark.parametrize(
@@ -77,50 +104,49 @@ def test_a_token_of_keystone_says_who_asks(keystone: StackInfo) -> None:
     ],
 )
 def test_what_keystone_does_not_know_is_refused(
-    headers: dict[str, str], keystone: StackInfo
+    headers: dict[str, str], keystone: KeystoneProcess
 ) -> None:
     with pytest.raises(Unauthenticated):
         opened(keystone).authenticate(headers)
 
 
-def test_a_token_for_no_project_is_refused(keystone: StackInfo) -> None:
-    user = {"name": "demo", "password": "demo", "domain": {"id": "default"}}
-    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
-    identity = ApiClient(keystone.identity_url, {})
-    token = identity.post_for_header("/v3/auth/tokens", body, "X-Subject-Token")
+def test_a_token_for_no_project_is_refused(keystone: KeystoneProcess) -> None:
+    token = keystone.sign_in("demo", "demo", None)
     with pytest.raises(Unauthenticated, match="no project"):
         opened(keystone).authenticate({"x-auth-token": token})
 
 
-def test_a_keystone_that_does_not_answer_is_a_503(keystone: StackInfo) -> None:
-    headers = {name.lower(): text for name, text in sign_in(keystone, "demo", {}).items()}
+def test_a_keystone_that_does_not_answer_is_a_503(keystone: KeystoneProcess) -> None:
+    headers = signed_in(keystone, "demo")
     for changes in ({"auth_url": "http://127.0.0.1:1/v3"}, {"password": "wrong"}):
         with pytest.raises(Unavailable):
             opened(keystone, **changes).authenticate(headers)
 
 
-def test_it_must_be_said_where_keystone_is(keystone: StackInfo) -> None:
+def test_it_must_be_said_where_keystone_is(keystone: KeystoneProcess) -> None:
     for missing in ("auth_url", "username", "password"):
         with pytest.raises(ConfigInvalid, match=missing):
             opened(keystone, **{missing: ""})
 
 
 def test_a_stack_trusts_the_keystone_of_its_configuration(
-    keystone: StackInfo, tmp_path: Path
+    keystone: KeystoneProcess, tmp_path: Path
 ) -> None:
     config = tmp_path / "kilo.toml"
     config.write_text(
-        f'[auth]\nstrategy = "keystone"\n[auth.keystone]\nauth_url = "{keystone.identity_url}/v3"\n'
+        f'[auth]\nstrategy = "keystone"\n[auth.keystone]\nauth_url = "{keystone.url}/v3"\n'
         'username = "kilostack"\npassword = "kilostack"\n'
     )
     stack = StackProcess(tmp_path / "state", ["--config", str(config)])
     try:
         info = stack.wait_ready()
-        token = sign_in(keystone, "alt", {})["X-Auth-Token"]
+        token = keystone.sign_in("alt", "alt", "alt")
         catalog = ApiClient(info.catalog_url, sign_in(info, "alt", {"OS_TOKEN": token}))
-        assert catalog.json("POST", "/v2/images", {"name": "x"})["owner"] == "alt"
+        assert catalog.json("POST", "/v2/images", {"name": "x"})["owner"] == project_id(
+            keystone, "alt"
+        )
         with pytest.raises(RequestRefused, match="401"):
             ApiClient(info.catalog_url, {"X-Auth-Token": "x"}).json("GET", "/v2/images")
-        assert keystone.identity_url in (tmp_path / "state" / "clouds.yaml").read_text()
+        assert keystone.url in (tmp_path / "state" / "clouds.yaml").read_text()
     finally:
         stack.kill()

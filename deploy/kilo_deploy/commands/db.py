@@ -62,4 +62,5 @@ def status(config_file: Path | None, state_dir: Path | None) -> None:
 
 def _databases(settings: StackSettings) -> Iterator[tuple[str, DatabaseSettings, Schema]]:
     yield "catalog", settings.catalog.database, catalog_wiring.SCHEMA
-    yield "messaging", settings.messaging.database, messaging_wiring.SCHEMA
+    if schema := messaging_wiring.schema_of(settings.messaging):
+        yield "messaging", settings.messaging.database, schema

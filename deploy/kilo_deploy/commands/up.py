@@ -12,7 +12,7 @@ from kilo_common import logs
 from kilo_common.http.auth import STRATEGIES
 from kilo_deploy import banner
 from kilo_deploy.commands import options
-from kilo_deploy.config import StackSettings, shift_ports
+from kilo_deploy.config import StackSettings, for_a_while, shift_ports
 from kilo_deploy.processes import StopSignal, open_runtime, seconds_since_start
 from kilo_deploy.stack import Stack
 
@@ -41,6 +41,8 @@ def up(
     temporary = Path(tempfile.mkdtemp(prefix="kilostack-")) if ephemeral else None
     try:
         settings = options.read_settings(config_file, temporary or state_dir, strategy)
+        if temporary is not None:
+            settings = for_a_while(settings)
         _run(shift_ports(settings, port_offset))
         if temporary is None:
             Console(soft_wrap=True).print(f"Stopped. State is kept in {settings.state_dir}")

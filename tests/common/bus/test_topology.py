@@ -22,7 +22,11 @@ def test_work_lasts_and_answers_do_not() -> None:
 
 
 @pytest.mark.parametrize("extensions", [True, False])
-@pytest.mark.parametrize("address", [TARGET.topic_address, TARGET.fanout_address, REPLY], ids=str)
+@pytest.mark.parametrize(
+    "address",
+    [TARGET.topic_address, TARGET.fanout_address, REPLY],
+    ids=["topic", "fanout", "reply"],
+)
 def test_every_queue_is_durable_where_the_broker_takes_no_other(
     address: Address, extensions: bool
 ) -> None:

@@ -24,8 +24,9 @@ from kilo_catalog.domain.import_work import ImportWork, WorkBlob, state_of, with
 from kilo_catalog.domain.importing import activate, close, miss, place
 from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import ImportConflict, TaskCancelled, TaskLost
+from kilo_catalog.service.blob_removal import doom
 from kilo_catalog.service.events import EventRecorder
-from kilo_catalog.service.import_undo import doom, undo_import
+from kilo_catalog.service.import_undo import undo_import
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.tasks.flow import Flow, Step
 from kilo_catalog.tasks.flows.blobs import Blobs

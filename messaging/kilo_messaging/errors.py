@@ -12,6 +12,7 @@ InvalidInput
 ├── ClientIdInvalid        the header Client-ID is not a UUID
 ├── ProjectInvalid         the project's name cannot be one
 ├── SubscriptionInvalid    a subscriber or an option of a subscription does not fit
+├── CursorInvalid          a cursor is not one that came from here
 ├── PriorityRefused        a message has a priority on a topic that knows none
 ├── ClaimInvalid           the claim given for a deletion is not a live one, or holds nothing here
 └── ActionUnknown          a WebSocket request names no action
@@ -70,6 +71,10 @@ class BodyInvalid(InvalidInput):
 
 class ParameterInvalid(InvalidInput):
     code = "messaging.request.parameter_invalid"
+
+
+class CursorInvalid(InvalidInput):
+    code = "messaging.cursor.invalid"
 
 
 class FormRefused(InvalidInput):

@@ -46,7 +46,7 @@ def parse_cursor(text: str) -> Cursor:
     """
     epoch, _dot, offset = text.partition(".")
     try:
-        if len(text) > _LONGEST or not offset.isdecimal() or not offset.isascii():
+        if len(text) > _LONGEST or not (epoch.isalnum() and offset.isdecimal() and text.isascii()):
             raise ValueError
         cursor = Cursor(f"{int(epoch, 16):x}", int(offset))
     except ValueError:

@@ -209,15 +209,22 @@ class Following:
 
 def _offer(followers: set[Follower], frames: Sequence[tuple[Cursor, bytes]]) -> None:
     for follower in followers:
-        for cursor, frame in frames:
-            if cursor.offset <= follower.cursor.offset:
-                continue
-            # Said before it is tried: who makes room meanwhile takes it back.
-            follower.is_paused = True
-            if not follower.offer(frame, cursor):
-                break
-            follower.is_paused = False
-            follower.cursor = cursor
+        try:
+            _offer_to(follower, frames)
+        except Exception:  # one follower's fault must not cost the others theirs
+            log.exception("a follower could not be served")
+
+
+def _offer_to(follower: Follower, frames: Sequence[tuple[Cursor, bytes]]) -> None:
+    for cursor, frame in frames:
+        if cursor.offset <= follower.cursor.offset:
+            continue
+        # Said before it is tried: who makes room meanwhile takes it back.
+        follower.is_paused = True
+        if not follower.offer(frame, cursor):
+            return
+        follower.is_paused = False
+        follower.cursor = cursor
 
 
 def frame_of(key: TopicKey, message: Message, cursor: Cursor) -> bytes:

@@ -15,6 +15,7 @@ from kilo_catalog.http import (
     imports,
     info,
     introspection,
+    locations,
     members,
     metadef_items,
     metadefs,
@@ -46,7 +47,10 @@ def create_app(services: ApiServices) -> Flask:
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    requests = (versions, images, image_data, introspection, imports, members, tags, actions, tasks)
+    requests = (
+        versions, images, image_data, locations, introspection, imports, members, tags, actions,
+        tasks,
+    )  # fmt: skip
     for noun in (*requests, metadefs, metadef_items, schemas, info):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)

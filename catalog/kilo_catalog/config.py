@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from kilo_catalog.domain.import_request import ImportMethod
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.locations import Strategy
 from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
 from kilo_catalog.stores.settings import StoreSettings
@@ -16,14 +17,29 @@ from kilo_common.settings import DatabaseSettings, HttpSettings
 
 
 class RegionSettings(Section, frozen=True):
-    """Another catalog. With `auth_url` we sign in there; without, we only name a project."""
+    """Another catalog. Whoever may import here gets what this user may read there."""
 
-    url: Annotated[str, Meta(description="Its Image API: http://HOST:9292.", min_length=1)]
-    auth_url: Annotated[str, Meta(description="Its Identity API: http://HOST:5000/v3.")] = ""
+    url: Annotated[
+        str,
+        Meta(
+            description="Its Image API: http://HOST:9292. Empty: what the service catalog of "
+            "`auth_url` says."
+        ),
+    ] = ""
+    auth_url: Annotated[
+        str,
+        Meta(
+            description="The Identity API to sign in at: http://HOST:5000/v3. Empty: the other "
+            "side believes the name of a project (`auth.strategy` none)."
+        ),
+    ] = ""
     user: Annotated[str, Meta(description="Whom to sign in as.")] = ""
     password: Annotated[str, Meta(description="That user's password.")] = ""
-    project: Annotated[str, Meta(description="The project, by its name.")] = ""
+    project: Annotated[
+        str, Meta(description="The project, by its name. Empty: the importing one's, unproved.")
+    ] = ""
     domain: Annotated[str, Meta(description="The domain of both.")] = "Default"
+    region: Annotated[str, Meta(description="Its region in the service catalog. Empty: any.")] = ""
     properties: Annotated[
         tuple[str, ...],
         Meta(description="Properties that come with an image; `hw_*` for all that begin so."),
@@ -61,6 +77,22 @@ class UploadSettings(Section, frozen=True):
     reap_every: Annotated[
         float, Meta(description="Seconds between two rounds of the reaper.", gt=0)
     ] = 15.0
+
+
+class LocationSettings(Section, frozen=True):
+    """How images with several copies of their data are read, and what is shown of these."""
+
+    strategy: Annotated[
+        Strategy,
+        Meta(
+            description="Which copy is read first: `store_weight`: the one in the heaviest store; "
+            "`store_type`: the one whose store's driver comes first in `types`; `location_order`: "
+            "the oldest. The oldest as well among equals."
+        ),
+    ] = Strategy.STORE_WEIGHT
+    types: Annotated[
+        tuple[str, ...], Meta(description="Drivers for `store_type`, the best first.")
+    ] = ()
 
 
 class ImportSettings(Section, frozen=True):
@@ -162,6 +194,9 @@ class CatalogSettings(Section, frozen=True):
     upload: Annotated[UploadSettings, Meta(description="How data is taken in.")] = UploadSettings()
     imports: Annotated[ImportSettings, Meta(description="How images are imported.")] = (
         ImportSettings()
+    )
+    locations: Annotated[LocationSettings, Meta(description="The copies of an image's data.")] = (
+        LocationSettings()
     )
     property_protections: Annotated[
         tuple[PropertyProtection, ...],

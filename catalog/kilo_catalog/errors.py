@@ -32,7 +32,9 @@ Forbidden
 NotFound
 ├── ImageNotFound, ImageUninspected, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
 ├── MetadefNotFound          no such namespace, object, property, tag or resource type
-└── TaskNotFound             no task of that id, or none that the caller may know of
+├── TaskNotFound             no task of that id, or none that the caller may know of
+├── StoreNotFound            the path names a store that is not configured
+└── LocationNotFound         the image has no such copy of its data
 MethodNotAllowed
 └── MethodUnknown
 Conflict
@@ -181,6 +183,14 @@ class TaskNotFound(errors.NotFound):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(f"No task found with ID {task_id[:64]}", task_id=task_id[:64])
+
+
+class StoreNotFound(errors.NotFound):
+    code = "catalog.store.not_found"
+
+
+class LocationNotFound(errors.NotFound):
+    code = "catalog.location.not_found"
 
 
 class SchemaNotFound(errors.NotFound):

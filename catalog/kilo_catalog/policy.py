@@ -26,6 +26,7 @@ DEFAULT_RULES: Mapping[str, str] = {
     "upload_image": "rule:admin_or_owner",
     "download_image": "rule:get_image",
     "download_deactivated_image": "rule:admin",
+    "delete_image_location": "rule:admin",
     "deactivate": "rule:admin_or_owner",
     "reactivate": "rule:admin_or_owner",
     "get_members": "rule:get_image",

@@ -11,6 +11,7 @@ from kilo_catalog.config import CatalogSettings
 from kilo_catalog.db.base import UnitOfWork
 from kilo_catalog.db.sql import SqlUnitOfWork
 from kilo_catalog.domain.import_request import ImportMethod
+from kilo_catalog.domain.locations import Ranking
 from kilo_catalog.http.services import ApiServices, StoreInfo
 from kilo_catalog.http.wire import error_body
 from kilo_catalog.policy import DEFAULT_RULES
@@ -22,6 +23,7 @@ from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
 from kilo_catalog.service.intake import Intake
 from kilo_catalog.service.introspection import Introspection
+from kilo_catalog.service.locations import Locations
 from kilo_catalog.service.members import Members
 from kilo_catalog.service.metadef_access import MetadefAccess
 from kilo_catalog.service.metadef_items import MetadefItems
@@ -34,6 +36,7 @@ from kilo_catalog.service.tasks import Tasks
 from kilo_catalog.service.upload_claims import UploadClaims
 from kilo_catalog.stores.base import BlobStore, Capability
 from kilo_catalog.stores.registry import open_configured
+from kilo_catalog.stores.settings import StoreSettings
 from kilo_catalog.task_wiring import Collaborators, TaskParts, build_tasks
 from kilo_catalog.tasks.bell import Bell
 from kilo_catalog.tasks.lease_renewal import LeaseRenewal
@@ -141,15 +144,16 @@ class _Parts:
         self.fetcher = Fetcher(settings.imports.fetch, runtime.executor)
         self.claims = UploadClaims(self.unit_of_work, runtime.clock, settings.upload.lease)
         self.removal = BlobRemoval(self.unit_of_work, self.stores, runtime.executor, runtime.clock)
-        self.intake = Intake(
-            self.claims, self.removal, self.stores, runtime.executor, settings.limits
-        )
         self.staging_store = settings.staging_store or settings.default_store
         self.offered = {
             name: each
             for name, each in settings.stores.items()
             if name != settings.staging_store or name == settings.default_store
         }
+        self.intake = Intake(
+            self.claims, self.removal, self.stores, self.writable(), runtime.executor,
+            settings.limits,
+        )  # fmt: skip
 
     def api_services(self) -> ApiServices:
         """The operations."""
@@ -162,6 +166,7 @@ class _Parts:
         image_data = ImageData(
             self.unit_of_work, access, events, self.claims, self.intake, self.stores,
             settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
+            self.ranking(),
         )  # fmt: skip
         staging = Staging(
             self.unit_of_work, access, events, self.intake, self.staging_store, runtime.clock,
@@ -177,6 +182,10 @@ class _Parts:
             self.unit_of_work, access, events, images, imports, self.removal, runtime.clock,
             runtime.new_id,
         )  # fmt: skip
+        locations = Locations(
+            self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
+            runtime.clock,
+        )  # fmt: skip
         return ApiServices(
             images=images,
             image_data=image_data,
@@ -184,6 +193,7 @@ class _Parts:
             staging=staging,
             imports=imports,
             tasks=tasks,
+            locations=locations,
             members=Members(self.unit_of_work, access, events, runtime.clock, settings.limits),
             tags=Tags(self.unit_of_work, access, events, runtime.clock, settings.limits),
             metadefs=self.metadefs(events),
@@ -192,14 +202,29 @@ class _Parts:
             ),
             quotas=quotas,
             policy=self.policy,
-            stores={
-                name: StoreInfo(each.driver, each.description)
-                for name, each in self.offered.items()
-            },
+            stores={name: self.store_info(name, each) for name, each in self.offered.items()},
             default_store=settings.default_store,
             limits=settings.limits,
             block_size=settings.upload.block_size,
             public_url=settings.http.public_url,
+        )
+
+    def ranking(self) -> Ranking:
+        """The order in which copies of data are read."""
+        stores, locations = self.settings.stores, self.settings.locations
+        weights = {name: each.weight for name, each in stores.items()}
+        drivers = {name: each.driver for name, each in stores.items()}
+        return Ranking(locations.strategy, weights, drivers, locations.types)
+
+    def store_info(self, name: str, settings: StoreSettings) -> StoreInfo:
+        """What is shown of a store."""
+        capabilities = self.stores[name].capabilities
+        return StoreInfo(
+            settings.driver,
+            settings.description,
+            settings.weight,
+            Capability.WRITE not in capabilities,
+            sorted(each.value for each in capabilities),
         )
 
     def metadefs(self, events: EventRecorder) -> Metadefs:
@@ -233,7 +258,7 @@ class _Parts:
         settings, runtime = self.settings, self.runtime
         collaborators = Collaborators(
             self.unit_of_work, self.events, self.removal, self.intake, self.quotas, self.fetcher,
-            self.stores, self.staging_store,
+            self.protections, self.stores, self.staging_store,
         )  # fmt: skip
         return build_tasks(settings, runtime, collaborators)
 

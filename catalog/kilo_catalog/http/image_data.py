@@ -83,7 +83,8 @@ def _serve(data: ImageData, image: Image, block_size: int) -> Response:
     status = 206 if "Content-Range" in headers else 200
     if request.method == "HEAD":
         return Response(status=status, headers=headers)
-    reader = data.read(image, part.offset, part.length)
+    prefer = [each.strip() for each in request.args.get("prefer", "").split(",")]
+    reader = data.read(image, part.offset, part.length, prefer)
     body = _Blocks(data, reader, block_size)
     return Response(body, status, headers, direct_passthrough=True)
 

@@ -1,6 +1,6 @@
 """What this service offers: its stores, its import methods, and what a project uses."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from kilo_catalog.domain.quotas import UNLIMITED
 from kilo_catalog.http.services import ApiServices
@@ -20,7 +20,8 @@ def blueprint(services: ApiServices) -> Blueprint:
     @routes.get("/v2/info/stores/detail")
     def stores_detail() -> Response:
         services.policy.enforce(context(), "stores_info_detail", {})
-        return json_response({"stores": _stores(services, detail=True)})
+        usage = request.args.get("usage", "").lower() in ("1", "true")
+        return json_response({"stores": _stores(services, detail=True, usage=usage)})
 
     @routes.get("/v2/info/import")
     def import_methods() -> Response:
@@ -48,7 +49,7 @@ def _mebibytes(quota: int) -> int:
     return quota if quota == UNLIMITED else quota // _MIB
 
 
-def _stores(services: ApiServices, *, detail: bool) -> list[dict[str, object]]:
+def _stores(services: ApiServices, *, detail: bool, usage: bool = False) -> list[dict[str, object]]:
     shown: list[dict[str, object]] = []
     for name, store in services.stores.items():
         entry: dict[str, object] = {"id": name}
@@ -56,7 +57,13 @@ def _stores(services: ApiServices, *, detail: bool) -> list[dict[str, object]]:
             entry["description"] = store.description
         if name == services.default_store:
             entry["default"] = "true"
+        if store.read_only:
+            entry["read-only"] = "true"
         if detail:
             entry["type"] = store.driver
+            entry["weight"] = store.weight
+            entry["properties"] = {"capabilities": store.capabilities}
+        if usage:
+            entry["usage"] = services.locations.usage(name)
         shown.append(entry)
     return shown

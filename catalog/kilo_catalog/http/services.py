@@ -1,6 +1,6 @@
 """What the blueprints get: the operations, and the few facts about this service they show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.domain.limits import Limits
@@ -8,6 +8,7 @@ from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
 from kilo_catalog.service.introspection import Introspection
+from kilo_catalog.service.locations import Locations
 from kilo_catalog.service.members import Members
 from kilo_catalog.service.metadef_items import MetadefItems
 from kilo_catalog.service.metadefs import Metadefs
@@ -24,6 +25,10 @@ class StoreInfo:
 
     driver: str
     description: str
+    weight: int
+    read_only: bool
+    capabilities: Sequence[str]
+    """What its driver promises."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class ApiServices:
     imports: Imports
     tasks: Tasks
     members: Members
+    locations: Locations
     tags: Tags
     metadefs: Metadefs
     metadef_items: MetadefItems

@@ -7,14 +7,26 @@ interrupts that is made good later: the reaper comes back to every blob that is 
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from datetime import datetime
 
-from kilo_catalog.db.base import Doomed, UnitOfWork
+from kilo_catalog.db.base import Doomed, Transaction, UnitOfWork
+from kilo_catalog.domain.image import Location
 from kilo_catalog.stores.base import BlobStore
 from kilo_common.clock import Clock
 from kilo_common.errors import KiloError
 
 log = logging.getLogger(__name__)
 BATCH = 100
+
+
+def doom(
+    transaction: Transaction, locations: Sequence[Location], now: datetime
+) -> Sequence[Doomed]:
+    """Remember blobs to remove now."""
+    doomed = [Doomed(each.store, each.key, now) for each in dict.fromkeys(locations)]
+    for each in doomed:
+        transaction.doomed.add(each)
+    return doomed
 
 
 class BlobRemoval:

@@ -1,7 +1,7 @@
 """The operations on image data: upload and download."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from msgspec import structs
 
 from kilo_catalog.db.base import Transaction, UnitOfWork
 from kilo_catalog.domain.image import DataFacts, Image, ImageStatus, fill
+from kilo_catalog.domain.locations import Ranking
 from kilo_catalog.errors import ImageDeactivated, ImageNotFound
 from kilo_catalog.service.access import Access, target
 from kilo_catalog.service.events import EventRecorder
@@ -43,6 +44,7 @@ class ImageData:
     clock: Clock
     new_id: IdSource
     quotas: ProjectQuotas
+    ranking: Ranking
 
     def upload(
         self, context: RequestContext, image_id: str, blocks: Iterable[bytes], declared: Declared
@@ -90,14 +92,17 @@ class ImageData:
             return structs.replace(image, locations=())
         return image
 
-    def read(self, image: Image, offset: int, length: int) -> BlobReader:
-        """A range of the image's data, from the first of its copies that can be read.
+    def read(
+        self, image: Image, offset: int, length: int, prefer: Sequence[str] = ()
+    ) -> BlobReader:
+        """A range of the image's data, from the first of its copies that can be read; those in the
+        stores that the caller prefers are tried first.
 
         Raises:
             StoreUnavailable: no copy can be read.
         """
         fault: Exception = ImageNotFound(image.id)
-        for location in image.locations:
+        for location in self.ranking.sort(image.locations, prefer):
             store = self.stores.get(location.store)
             if store is None:
                 continue

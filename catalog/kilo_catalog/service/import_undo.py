@@ -12,6 +12,7 @@ from kilo_catalog.domain.import_work import ImportWork, work_of
 from kilo_catalog.domain.importing import fall_back
 from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import ImageNotFound
+from kilo_catalog.service.blob_removal import doom
 
 STAGED_AGAIN = timedelta(hours=24)
 """How long staged data waits for another try after an import that failed."""
@@ -40,16 +41,6 @@ def undo_import(
     if work.blob is not None and work.blob.own:
         orphans.append(work.blob.location)
     return doom(transaction, [each for each in orphans if each not in kept], now)
-
-
-def doom(
-    transaction: Transaction, locations: Sequence[Location], now: datetime
-) -> Sequence[Doomed]:
-    """Remember blobs to remove now."""
-    doomed = [Doomed(each.store, each.key, now) for each in dict.fromkeys(locations)]
-    for each in doomed:
-        transaction.doomed.add(each)
-    return doomed
 
 
 def _image_of(transaction: Transaction, task: Task) -> Image | None:

@@ -6,7 +6,7 @@ Upload and staging are the same up to the last transaction, which is the caller'
 import base64
 import binascii
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -41,18 +41,21 @@ class Intake:
     claims: UploadClaims
     removal: BlobRemoval
     stores: Mapping[str, BlobStore]
+    offered: Sequence[str]
+    """The stores that clients may name."""
     executor: Executor
     limits: Limits
 
     def check_store(self, name: str) -> None:
-        """Return if there is a store of that name.
+        """Return if clients may have data put into the store of that name.
 
         Raises:
-            StoreUnknown: there is none.
+            StoreUnknown: there is none, or it is not theirs, or only reads.
         """
-        if name not in self.stores:
+        if name not in self.offered:
             raise StoreUnknown(
-                f"There is no store {name[:64]!r}; stores are: {', '.join(self.stores)}",
+                f"No data can be put into a store {name[:64]!r}; stores are: "
+                f"{', '.join(self.offered)}",
                 store=name[:64],
             )
 

@@ -123,6 +123,8 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/v2/images/<image_id>/introspection", "private", None,
      "200 200 200 200 403 403 404 404 404"),
     ("PUT", "/v2/images/<image_id>/file", "queued", b"data", OWNER_204),
+    ("DELETE", "/v2/stores/<store>/<image_id>", "copied", None,
+     "403 403 403 204 403 403 403 403 404"),
     ("PUT", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("DELETE", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/deactivate", "shared", None, OWNER_204),
@@ -169,6 +171,9 @@ def make(catalog: Catalog, kind: str) -> str:
         owner.request("PUT", f"{path}/stage", data=b"data", content_type=DATA)
     if kind in ("importing", "failed"):
         owner.request("POST", f"{path}/import", json={"method": {"name": "glance-direct"}})
+    if kind == "copied":
+        owner.request("POST", f"{path}/import", json=COPY)
+        assert catalog.work() == 1
     if kind == "failed":
         owner.request("POST", f"{path}/tasks/{task_of(owner, image_id)}/actions/cancel")
     return image_id
@@ -225,6 +230,7 @@ def test_a_route_answers_each_caller_as_the_table_says(
     for project, role in CALLERS:
         schema = "tag" if "metadefs" in path else "image"
         names = {"<name>": schema, "<path:tag>": "t", "<project_id>": "p2", "<path:name>": "t"}
+        names["<store>"] = "second"
         if "namespace" in kind or path == "/v2/metadefs/namespaces":
             names["<namespace>"] = make_namespace(catalog, kind or "public namespace")
         elif kind:

@@ -17,7 +17,7 @@ from kilo_catalog.domain.image import DataFacts
 from kilo_catalog.domain.import_work import ImportWork, WorkBlob, state_of, with_work, work_of
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.errors import ScratchFull
-from kilo_catalog.service.import_undo import doom
+from kilo_catalog.service.blob_removal import doom
 from kilo_catalog.service.intake import Intake
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.stores.base import BlobReader

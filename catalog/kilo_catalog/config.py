@@ -37,12 +37,11 @@ class UploadSettings(Section, frozen=True):
     block_size: Annotated[
         int,
         Meta(
-            description="Bytes read, hashed and written at a time. An upload holds about three "
-            "blocks in memory.",
+            description="Bytes read at a time. An upload holds up to nine such blocks in memory; more than the processor's cache holds is slower.",
             ge=4096,
             le=64 << 20,
         ),
-    ] = 2 << 20
+    ] = 512 << 10
     lease: Annotated[
         float,
         Meta(

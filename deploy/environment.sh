@@ -74,12 +74,30 @@ kilo_pip() {
 # System tools that features rest on. As root on a Debian system they are installed; otherwise the
 # stack says which feature is off and how to get it.
 kilo_system_tools() {
-    if command -v qemu-img >/dev/null || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    kilo_packages "image conversion is off" qemu-img:qemu-utils
+}
+
+# Tools that make what the tests look at.
+kilo_test_tools() {
+    kilo_packages "tests that need them are skipped, and fail on CI" mkfs.ext4:e2fsprogs \
+        mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.vfat:dosfstools mkntfs:ntfs-3g \
+        sfdisk:fdisk cryptsetup:cryptsetup-bin genisoimage:genisoimage
+}
+
+# kilo_packages WITHOUT PROGRAM:PACKAGE…: install the packages whose programs are missing; WITHOUT
+# says what follows where that is not possible.
+kilo_packages() {
+    local without=$1 each missing=()
+    shift
+    for each in "$@"; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "${each%%:*}" >/dev/null || missing+=("${each#*:}")
+    done
+    if [ ${#missing[@]} = 0 ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         return 0
     fi
-    echo "Installing qemu-utils …" >&2
+    echo "Installing ${missing[*]} …" >&2
     if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-        --no-install-recommends qemu-utils; } >/dev/null 2>&1; then
-        echo "qemu-utils could not be installed: image conversion is off." >&2
+        --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1; then
+        echo "${missing[*]} could not be installed: $without." >&2
     fi
 }

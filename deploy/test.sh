@@ -9,6 +9,7 @@ root=$PWD
 
 kilo_venv "$root/.venv-test" "dev"
 kilo_system_tools
+kilo_test_tools
 kilo_clients "$root/.venv-clients"
 kilo_peer "$root/.venv-peer"
 kilo_keystone "$root/.venv-keystone"

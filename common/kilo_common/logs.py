@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import threading
+import time
 from contextvars import ContextVar
 from typing import TextIO
 
@@ -12,6 +14,9 @@ from kilo_common.context import RequestContext
 from kilo_common.settings import LogSettings
 
 _current: ContextVar[RequestContext | None] = ContextVar("kilo_request", default=None)
+LINGER = 0.2
+"""Seconds that a line which is no warning may wait for others."""
+MOST_LINES = 1000
 
 
 def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -20,7 +25,7 @@ def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
     # as the rest of a line (the logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = LineHandler(stream or sys.stderr)
     handler.addFilter(_add_context)
     if settings.format == "json":
         handler.setFormatter(
@@ -43,6 +48,62 @@ def setup(settings: LogSettings, stream: TextIO | None = None) -> None:
     for talkative in ("alembic", "websocket"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    handler.start()
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines together, a few times a second: to write each one would cost a request more
+    than anything else that it needs.
+
+    A warning is written at once, with all that came before it, and so is everything at the end
+    of the process. Only who kills it loses lines, those of the last moment.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to write lines that have waited for `LINGER`."""
+        threading.Thread(target=self._flush_often, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line, or write it; the lock of the handler is held."""
+        try:
+            self._lines.append(self.format(record))
+            if record.levelno >= logging.WARNING or len(self._lines) >= MOST_LINES:
+                self.flush()
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 - a line that cannot be written must not end a request
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            if self._lines:
+                lines, self._lines = self._lines, []
+                self.stream.write("\n".join([*lines, ""]))
+            super().flush()
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        """Write what waits, and no more."""
+        self._closed = True
+        self.flush()
+        super().close()
+
+    def _flush_often(self) -> None:
+        while not self._closed:
+            time.sleep(LINGER)
+            if self._lines:
+                try:
+                    self.flush()
+                except (OSError, ValueError):
+                    return  # nobody reads any more
 
 
 def bind(context: RequestContext) -> None:

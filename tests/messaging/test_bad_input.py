@@ -170,6 +170,10 @@ def test_a_form_is_refused(http: Client) -> None:
     assert refused(response)["title"] == "Invalid Content-Type"
 
 
+def test_an_id_that_can_be_no_message_is_one_that_is_not_there(http: Client) -> None:
+    assert http.delete(f"/v2/queues/q/messages?ids={'1' * 108}").status_code == 204
+
+
 def test_a_topic_refuses_more_than_its_own_limit(http: Client) -> None:
     http.put("/v2/queues/q", json={"_max_messages_post_size": 50})
     refused(http.post(MESSAGES, json={"messages": [{"body": "x" * 50}]}))

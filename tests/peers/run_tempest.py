@@ -1,6 +1,6 @@
-"""Runs tempest's image tests and glance-tempest-plugin against a stack of ours.
+"""Runs the public suites of tempest and its plugins against a stack of ours.
 
-    python tests/peers/run_tempest.py [--environment FOLDER] [--regex REGEX] [--workers N]
+    python tests/peers/run_tempest.py [--suite image|messaging] [--environment FOLDER]
 
 The suites and a Keystone are installed into environments of their own, if they are not there yet.
 The stack is one of its own, on free ports; its identity service is the Keystone, because the suites
@@ -25,8 +25,13 @@ sys.path += [str(ROOT / "tests")]
 from kilo_deploy.state import StackInfo  # noqa: E402 - after the path is set
 from kilo_deploy.testing import StackProcess  # noqa: E402
 from support.keystone import KeystoneProcess  # noqa: E402
+from support.sinks import mail_sink  # noqa: E402
 
-REGEX = r"^(tempest\.api\.image|glance_tempest_plugin)\."
+SUITES: Mapping[str, str] = {
+    "image": r"^(tempest\.api\.image|glance_tempest_plugin)\.",
+    "messaging": r"^zaqar_tempest_plugin\.",
+}
+"""Each suite, and the regular expression of its tests."""
 EXCLUDED: Mapping[str, str] = {}
 """Regular expressions of tests, and why each is left out."""
 
@@ -34,9 +39,10 @@ EXCLUDED: Mapping[str, str] = {}
 def main() -> int:
     """Run the suites; the exit code is tempest's."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--suite", action="append", choices=[*SUITES], help="Default: all.")
     parser.add_argument("--environment", type=Path, default=_folder("TEMPEST"))
     parser.add_argument("--keystone", type=Path, default=_folder("KEYSTONE"))
-    parser.add_argument("--regex", default=REGEX)
+    parser.add_argument("--regex", help="The tests to run, whatever suite they belong to.")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="Keep configuration and results in this folder.")
     given = parser.parse_args()
@@ -48,11 +54,14 @@ def main() -> int:
         with (
             files_to_import(folder) as port,
             identity(given.keystone, folder) as keystone,
-            stack(folder, port, keystone) as info,
+            mail_sink() as mail,
+            stack(folder, port, mail.port, keystone) as info,
         ):
             keystone.add_service("image", "glance", info.catalog_url)
+            keystone.add_service("messaging", "zaqar", info.messaging_url)
             configure(folder, keystone, port)
-            return run(given.environment, folder, given.regex, given.workers)
+            chosen = [SUITES[each] for each in given.suite or SUITES]
+            return run(given.environment, folder, given.regex or "|".join(chosen), given.workers)
 
 
 def prepare(environment: Path, requirements: str) -> None:
@@ -100,8 +109,13 @@ def identity(environment: Path, folder: Path) -> Iterator[KeystoneProcess]:
 
 
 @contextmanager
-def stack(folder: Path, port: int, keystone: KeystoneProcess) -> Iterator[StackInfo]:
-    """A stack with two stores and the standard metadata definitions."""
+def stack(
+    folder: Path, port: int, mail_port: int, keystone: KeystoneProcess
+) -> Iterator[StackInfo]:
+    """A stack with two stores and the standard metadata definitions, which sends mail.
+
+    Subscribers are asked to confirm: the suite expects that who has not may be subscribed again.
+    """
     config, state = folder / "kilo.toml", folder / "state"
     config.write_text(
         f"""
@@ -120,6 +134,13 @@ path = "{{state_dir}}/second"
 [catalog.imports.fetch]
 allow_loopback = true
 ports = [{port}]
+[messaging.deliveries]
+require_confirmation = true
+[messaging.deliveries.fetch]
+allow_loopback = true
+[messaging.deliveries.mail]
+host = "127.0.0.1"
+port = {mail_port}
 """
     )
     load = ["metadefs", "load", "--standard", "--config", str(config), "--state-dir", str(state)]
@@ -155,6 +176,7 @@ uri_v3 = {keystone.url}/v3
 region = RegionOne
 [service_available]
 glance = true
+zaqar = true
 cinder = false
 neutron = false
 nova = false

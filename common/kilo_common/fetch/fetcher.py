@@ -5,24 +5,21 @@ address and nowhere else, with TLS for the name. Every redirect starts over. Pro
 environment are not used: they would resolve by themselves.
 """
 
-import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from urllib.parse import urljoin
 
 from msgspec import Struct
 
-from kilo_common.errors import ConfigInvalid
+from kilo_common.fetch.connections import Connections, Resolver, reason
 from kilo_common.fetch.errors import FetchFailed, FetchRefused, FetchTooLarge
-from kilo_common.fetch.guard import Guard, Target, read_address
+from kilo_common.fetch.exchange import Answer, Broken, send
+from kilo_common.fetch.guard import Guard, Target
 from kilo_common.fetch.policy import FetchPolicy
-from kilo_common.fetch.sockets import TimedSocket, dial
+from kilo_common.fetch.sockets import TimedSocket
 
-Resolver = Callable[[str, int], Sequence[str]]
-AGENT = "kilostack"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPS_METHOD = frozenset({307, 308})
 _OURS = frozenset(
@@ -46,20 +43,26 @@ class FetchStream:
     """An answer whose body is read bit by bit, by one thread. Close it."""
 
     def __init__(
-        self, answer: HTTPResponse, connection: TimedSocket, url: str, max_bytes: int
+        self,
+        answer: Answer,
+        connection: TimedSocket,
+        url: str,
+        max_bytes: int,
+        connections: Connections,
+        target: Target,
     ) -> None:
         self.url = url
         """Where redirects have led."""
         self.status = answer.status
-        self.headers: Mapping[str, str] = {
-            name.lower(): value for name, value in answer.getheaders()
-        }
-        self.length: int | None = None if answer.chunked else answer.length
+        self.headers: Mapping[str, str] = answer.headers
+        self.length = answer.length
         """The bytes of the body, if the other side says."""
         self._answer = answer
-        self._connection = connection
+        self._connection: TimedSocket | None = connection
         self._max_bytes = max_bytes
         self._received = 0
+        self._connections = connections
+        self._target = target
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size`; empty at the end, and only there.
@@ -68,24 +71,27 @@ class FetchStream:
             FetchFailed: the other side broke off, fell silent, or takes too long.
             FetchTooLarge: there is more than the policy lets in.
         """
-        if self.length is not None and self._received >= self.length:
-            return b""
         try:
             data = self._answer.read(size)
-        except (OSError, HTTPException, ValueError) as fault:
-            raise FetchFailed(f"{self.url} broke off: {_reason(fault)}") from fault
+        except (OSError, Broken) as fault:
+            of = "" if self.length is None else f" of {self.length}"
+            raise FetchFailed(
+                f"{self.url} broke off after {self._received}{of} bytes: {reason(fault)}"
+            ) from fault
         self._received += len(data)
         if self._received > self._max_bytes:
             raise _too_large(self.url, self._max_bytes)
-        # http.client takes a connection that ends early for the end of the body.
-        if not data and self.length is not None and self._received < self.length:
-            raise FetchFailed(f"{self.url} broke off after {self._received} of {self.length} bytes")
         return data
 
     def close(self) -> None:
         """Let go of the connection; twice is harmless."""
-        self._answer.close()
-        self._connection.shut()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._answer.reusable:
+            self._connections.keep(self._target, connection)
+        else:
+            connection.shut()
 
     def __enter__(self) -> "FetchStream":
         return self
@@ -103,20 +109,22 @@ class Fetcher:
         executor: Executor | None = None,
         *,
         resolve: Resolver | None = None,
+        keep: int = 0,
     ) -> None:
-        """With an `executor`, names are resolved in its threads and given up in time.
+        """With an `executor`, names are resolved in its threads and given up in time. With `keep`,
+        up to so many connections are kept for the next request; then close the fetcher at its end.
 
         Raises:
             ConfigInvalid: a network in the policy is none, or there are no certificates.
         """
         self._policy = policy
         self._guard = Guard(policy)
-        self._executor = executor
-        self._resolve = resolve or _resolve
-        try:
-            self._tls = ssl.create_default_context(cafile=policy.ca_file or None)
-        except OSError as fault:
-            raise ConfigInvalid(f"ca_file: {policy.ca_file}: {fault}", key="ca_file") from None
+        self._keep = keep > 0
+        self._connections = Connections(policy, self._guard, executor, resolve, keep)
+
+    def close(self) -> None:
+        """Close the connections that are kept; the fetcher may be used on."""
+        self._connections.close()
 
     def check(self, url: object) -> None:
         """Return if the URL may be asked for as far as its text tells; nothing is resolved.
@@ -214,68 +222,44 @@ class Fetcher:
         body: bytes | None,
         deadline: float,
     ) -> FetchStream:
-        connection = self._connect(target, deadline)
+        connection = self._connections.kept(target, deadline)
+        if connection is not None:
+            try:
+                return self._exchange(connection, method, target, url, headers, body)
+            except Broken as fault:
+                if not fault.silent:
+                    raise FetchFailed(f"{url} does not answer: {fault}") from fault
+                # It was closed while nobody used it; what was sent was not taken in.
+        connection = self._connections.open(target, deadline)
         try:
-            client = HTTPConnection(target.host, target.port)
-            client.auto_open = 0
-            client.sock = connection  # it has all that http.client asks of a socket
-            client.putrequest(method, target.path, skip_host=True, skip_accept_encoding=True)
-            client.putheader("Host", target.host_header)
-            client.putheader("Connection", "close")
-            if not any(name.lower() == "user-agent" for name in headers):
-                client.putheader("User-Agent", AGENT)
-            client.putheader("Accept-Encoding", "identity")
-            if body is not None or method in ("POST", "PUT", "PATCH"):
-                client.putheader("Content-Length", str(len(body or b"")))
-            for name, value in headers.items():
-                client.putheader(name, value)
-            client.endheaders(body)
-            answer = client.getresponse()
-            return FetchStream(answer, connection, url, self._policy.max_bytes)
-        except (OSError, HTTPException, ValueError) as fault:
+            return self._exchange(connection, method, target, url, headers, body)
+        except Broken as fault:
+            raise FetchFailed(f"{url} does not answer: {fault}") from fault
+
+    def _exchange(
+        self,
+        connection: TimedSocket,
+        method: str,
+        target: Target,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> FetchStream:
+        answer = Answer(connection, method)
+        try:
+            send(connection, method, target, headers, body, keep=self._keep)
+            answer.read_head()
+        except OSError as fault:
             connection.shut()
-            raise FetchFailed(f"{url} does not answer: {_reason(fault)}") from fault
+            # Who only falls silent may have the request in hand.
+            closed = isinstance(fault, ConnectionError | ssl.SSLEOFError)
+            raise Broken(reason(fault), silent=closed and answer.silent) from fault
         except BaseException:
             connection.shut()
             raise
-
-    def _connect(self, target: Target, deadline: float) -> TimedSocket:
-        policy = self._policy
-        fault: Exception = OSError("it has no address")
-        for address in self._addresses(target):
-            try:
-                connection = dial(
-                    address, target.port, policy.connect_timeout, policy.read_timeout, deadline
-                )
-            except OSError as refused:
-                fault = refused
-                continue
-            try:
-                if target.scheme == "https":
-                    connection.secure(self._tls, target.host)
-            except (OSError, ValueError) as refused:  # ssl.SSLError is an OSError
-                connection.shut()
-                fault = refused
-                continue
-            return connection
-        raise FetchFailed(f"{target.host} cannot be reached: {_reason(fault)}") from fault
-
-    def _addresses(self, target: Target) -> Sequence[str]:
-        """The target's addresses, all of them allowed."""
-        if target.address is not None:
-            return (str(target.address),)
-        try:
-            if self._executor is None:
-                found = self._resolve(target.host, target.port)
-            else:
-                task = self._executor.submit(self._resolve, target.host, target.port)
-                found = task.result(timeout=self._policy.connect_timeout)
-        except (OSError, UnicodeError) as fault:
-            raise FetchFailed(f"{target.host} has no address: {_reason(fault)}") from fault
-        for address in found:
-            # One forbidden address among several is no accident: none of them is used.
-            self._guard.check_address(read_address(address))
-        return found
+        return FetchStream(
+            answer, connection, url, self._policy.max_bytes, self._connections, target
+        )
 
     def _from_offset(self, stream: FetchStream, offset: int) -> FetchStream:
         if stream.status not in (200, 206):
@@ -309,12 +293,3 @@ def _join(url: str, location: str) -> str:
 
 def _too_large(url: str, limit: int) -> FetchTooLarge:
     return FetchTooLarge(f"{url} has more than the {limit} bytes that are taken in", limit=limit)
-
-
-def _resolve(host: str, port: int) -> Sequence[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(each[4][0]) for each in found))
-
-
-def _reason(fault: BaseException) -> str:
-    return str(fault) or type(fault).__name__

@@ -1,6 +1,5 @@
 """A connection to one checked address, whose every wait ends: by silence, or by the deadline."""
 
-import io
 import socket
 import ssl
 import time
@@ -11,11 +10,15 @@ Monotonic = Callable[[], float]
 
 
 class TimedSocket:
-    """A connected socket as `http.client` uses one; it stays open until `shut`."""
+    """A connected socket; it stays open until `shut`."""
 
     def __init__(self, inner: socket.socket, idle: float, deadline: float) -> None:
         self._inner = inner
         self._idle = idle
+        self._deadline = deadline
+
+    def renew(self, deadline: float) -> None:
+        """Give the next request its own deadline."""
         self._deadline = deadline
 
     def sendall(self, data: Any) -> None:
@@ -27,13 +30,6 @@ class TimedSocket:
         """Receive what there is, or raise TimeoutError."""
         self.limit()
         return self._inner.recv_into(buffer)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What an answer is read from."""
-        return io.BufferedReader(_TimedRaw(self))
-
-    def close(self) -> None:
-        """Nothing: an answer may still be read although its connection is not used again."""
 
     def shut(self) -> None:
         """Close it."""
@@ -50,17 +46,6 @@ class TimedSocket:
         """Speak TLS from now on, with a server that can prove to be `host`."""
         self.limit()
         self._inner = context.wrap_socket(self._inner, server_hostname=host)
-
-
-class _TimedRaw(io.RawIOBase):
-    def __init__(self, source: TimedSocket) -> None:
-        self._source = source
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._source.recv_into(buffer)
 
 
 def dial(address: str, port: int, timeout: float, idle: float, deadline: float) -> TimedSocket:

@@ -9,7 +9,6 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -18,6 +17,7 @@ from kilo_common.clock import Clock
 from kilo_common.errors import KiloError
 from kilo_messaging.config import DeliverySettings
 from kilo_messaging.delivery.base import Answer, Sender
+from kilo_messaging.delivery.in_hand import AHEAD, InHand
 from kilo_messaging.domain.delivery import Attempt, Delivery, Job, Result, Settlement
 from kilo_messaging.domain.subscriber import Subscriber, read_subscriber
 from kilo_messaging.storage.base import Stores
@@ -37,17 +37,14 @@ class Dispatcher:
         self, stores: Stores, senders: Senders, clock: Clock, settings: DeliverySettings
     ) -> None:
         """The stores must keep deliveries."""
-        assert stores.deliveries is not None, "checked where the service is put together"
         self._deliveries: DeliveryStore = stores.deliveries
         self._topics = stores.topics
         self._senders = senders
         self._clock = clock
         self._settings = settings
-        self._lease = timedelta(seconds=max(settings.lease, 2 * settings.timeout))
-        self._lock = threading.Lock()
-        self._busy: Counter[str] = Counter()
-        """Attempts under way by subscription."""
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        # Whoever is claimed last waits for those before it.
+        self._lease = timedelta(seconds=max(settings.lease, (AHEAD + 1) * settings.timeout))
+        self._in_hand = InHand(settings.concurrency, settings.each)
         self._settlements: SimpleQueue[Sequence[Settlement] | None] = SimpleQueue()
         self._awake = threading.Event()
         self._stopping = threading.Event()
@@ -58,6 +55,7 @@ class Dispatcher:
     def start(self) -> None:
         """Begin to deliver."""
         self._stopping.clear()
+        self._in_hand.begin()
         self._settler = self._thread("settler", self._settle_all)
         self._others = [
             self._thread(f"sender-{number}", self._send_all)
@@ -71,8 +69,7 @@ class Dispatcher:
         self._stopping.set()
         self._awake.set()
         self._join(self._claimer, deadline)
-        for _each in self._others:
-            self._jobs.put(None)
+        self._in_hand.end()
         for each in self._others:
             self._join(each, deadline)
         self._settlements.put(None)
@@ -96,17 +93,12 @@ class Dispatcher:
                 log.exception("deliveries are put off")
                 self._stopping.wait(PAUSE)
                 continue
-            for job in jobs:
-                with self._lock:
-                    self._busy[job.subscription.id] += 1
-                self._jobs.put(job)
+            self._in_hand.add(jobs)
             if not jobs:
                 self._awake.wait(self._until_next())
 
     def _claim(self) -> Sequence[Job]:
-        with self._lock:
-            free = self._settings.concurrency - self._busy.total()
-            full = [each for each, count in self._busy.items() if count >= self._settings.each]
+        free, full = self._in_hand.room()
         if free <= 0:
             return ()
         now = self._clock.now()
@@ -116,9 +108,9 @@ class Dispatcher:
 
     def _until_next(self) -> float:
         """Seconds until something is due, or until it is time to look anyway."""
-        with self._lock:
-            if self._busy.total() >= self._settings.concurrency:
-                return self._settings.poll
+        free, _full = self._in_hand.room()
+        if free <= 0:
+            return self._settings.poll
         now = self._clock.now()
         try:
             due = self._deliveries.next_due(now)
@@ -129,12 +121,14 @@ class Dispatcher:
         return min(self._settings.poll, max(0.001, (due - now).total_seconds()))
 
     def _send_all(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._in_hand.take()) is not None:
             try:
                 self._settlements.put(self._send(job))
             except Exception:  # a thread's edge: the claim ends, and it is delivered again
                 log.exception("a delivery to %s ended in a fault", job.subscription.id)
                 self._let_go([job.subscription.id])
+            finally:
+                self._in_hand.sent(job)
 
     def _send(self, job: Job) -> list[Settlement]:
         begun = time.monotonic()
@@ -155,6 +149,7 @@ class Dispatcher:
             due_at = self._retry_at(job, delivery, answer, now)
             result = Result.FAILED if due_at is None else Result.RETRY
         return Settlement(
+            key=job.subscription.key,
             subscription_id=job.subscription.id,
             attempt=Attempt(
                 delivery=delivery.position,
@@ -221,11 +216,7 @@ class Dispatcher:
                 return None
 
     def _let_go(self, subscription_ids: Sequence[str]) -> None:
-        with self._lock:
-            self._busy.subtract(subscription_ids)
-            for each in set(subscription_ids):
-                if self._busy[each] <= 0:
-                    del self._busy[each]
+        self._in_hand.settled(subscription_ids)
         self._awake.set()
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:

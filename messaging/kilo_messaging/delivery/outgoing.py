@@ -18,6 +18,20 @@ from kilo_messaging.service.subscriptions import Hooks, SubscriberRules
 from kilo_messaging.service.wake_up import WakeUp
 
 
+class KeptConnections:
+    """Connections to subscribers, which end with the process's other parts."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    def start(self) -> None:
+        """Nothing: they are made when they are needed."""
+
+    def stop(self, timeout: float) -> None:  # noqa: ARG002 - nothing to wait for
+        """Close them."""
+        self._fetcher.close()
+
+
 class Outgoing:
     """Senders and what they need. First the rules and hooks for the operations, then the rest."""
 
@@ -32,7 +46,8 @@ class Outgoing:
             connect_timeout=min(deliveries.fetch.connect_timeout, deliveries.timeout),
             total_timeout=deliveries.timeout,
         )
-        fetcher = Fetcher(policy, runtime.executor)
+        fetcher = Fetcher(policy, runtime.executor, keep=deliveries.concurrency)
+        self._connections = KeptConnections(fetcher)
         self._settings = deliveries
         self._clock = runtime.clock
         self._webhook = WebhookSender(fetcher, runtime.clock)
@@ -57,8 +72,8 @@ class Outgoing:
     def services(self, operations: Operations, *, deliver: bool) -> tuple[Service, ...]:
         """What runs beside the requests; the dispatcher only where this process delivers."""
         stores = operations.desk.stores
-        if not deliver or stores.deliveries is None:
-            return (self._confirmations,)
+        if not deliver:
+            return (self._connections, self._confirmations)
         senders: Senders = {
             Webhook: self._webhook,
             Mailbox: self._mail,
@@ -66,4 +81,4 @@ class Outgoing:
         }
         dispatcher = Dispatcher(stores, senders, self._clock, self._settings)
         self.wake.to(dispatcher.wake)
-        return (self._confirmations, dispatcher)
+        return (self._connections, self._confirmations, dispatcher)

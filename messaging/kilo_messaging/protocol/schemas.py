@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-Id = Annotated[str, Meta(max_length=64, pattern="^[\x21-\x7e]+$")]
+Id = Annotated[str, Meta(max_length=256, pattern="^[\x21-\x7e]+$")]
 """An id as it may come from us; whether there is such a thing is another question."""
 Text = Annotated[str, Meta(max_length=256, pattern="^[^\x00-\x1f]*$")]
 Label = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^\x00-\x1f]*$")]

@@ -288,3 +288,60 @@ def test_headers_of_the_framing_are_not_for_callers(server: Server, name: str) -
 def test_a_header_that_would_add_another_is_refused(server: Server) -> None:
     with pytest.raises(FetchFailed):
         fetcher().request("POST", server.url(), headers={"X": "a\r\nB: c"})
+
+
+def serve_many(server: Server, connection: socket.socket, answers: list[bytes]) -> None:
+    """Answer the request that has been read, and those that follow on the connection."""
+    connection.sendall(answers[0])
+    for answer in answers[1:]:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            more = connection.recv(65536)
+            if not more:
+                return
+            request += more
+        server.asked.append(request.decode())
+        connection.sendall(answer)
+
+
+def keeping(**changes: Any) -> Fetcher:
+    return Fetcher(FetchPolicy(**({"ports": (), "allow_loopback": True} | changes)), keep=2)
+
+
+def test_a_connection_is_used_again_by_who_keeps_it(server: Server) -> None:
+    server.will(lambda connection: serve_many(server, connection, [ok(b"a"), ok(b"b"), ok(b"c")]))
+    kept = keeping()
+    bodies = [kept.request("POST", server.url(), body=b"").body for _ in range(3)]
+    kept.close()
+    assert bodies == [b"a", b"b", b"c"]
+    assert "close" not in server.asked[0]
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(server: Server) -> None:
+    server.will(ok(b"a"), ok(b"b"))
+    kept = keeping()
+    assert kept.request("POST", server.url(), body=b"1").body == b"a"
+    assert kept.request("POST", server.url(), body=b"2").body == b"b"
+    kept.close()
+
+
+def test_what_follows_an_answer_unasked_spoils_the_connection(server: Server) -> None:
+    smuggled = ok(b"a") + ok(b"for the next one")
+    server.will(smuggled, ok(b"b"))
+    kept = keeping()
+    assert kept.request("GET", server.url()).body == b"a"
+    assert kept.request("GET", server.url("/other")).body == b"b"
+    kept.close()
+
+
+def test_an_interim_answer_is_passed_over(server: Server) -> None:
+    server.will(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok(b"a"))
+    answer = fetcher().request("GET", server.url())
+    assert (answer.status, answer.body) == (200, b"a")
+    assert "link" not in answer.headers
+
+
+def test_a_head_has_no_body(server: Server) -> None:
+    server.will(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    answer = fetcher().request("HEAD", server.url())
+    assert (answer.headers["content-length"], answer.body) == ("5", b"")

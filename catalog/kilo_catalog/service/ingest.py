@@ -18,7 +18,7 @@ HASH_ALGORITHM = "sha512"
 
 def ingest(
     blocks: Iterable[bytes],
-    writer: BlobWriter,
+    writer: BlobWriter | None,
     inspector: Inspector | None,
     executor: Executor,
     *,
@@ -26,7 +26,8 @@ def ingest(
 ) -> DataFacts:
     """Write all blocks and say what they were. The writer is neither committed nor cancelled.
 
-    Without an inspector they are copied as they are: somebody has looked at them before.
+    Without a writer they are only looked at; without an inspector they are copied as they are:
+    somebody has looked at them before.
 
     `check` is called before each block is kept, with the bytes so far, and raises when these are
     too many or the upload is not wanted any more. No task is left at work when this ends, however
@@ -48,7 +49,9 @@ def ingest(
             if inspector is not None:
                 inspector.feed(block)
             _finish(tasks)
-            steps = (md5.update, digest.update, writer.write)
+            steps: list[Callable[[bytes], object]] = [md5.update, digest.update]
+            if writer is not None:
+                steps.append(writer.write)
             tasks += [executor.submit(step, block) for step in steps]
         _finish(tasks)
     finally:

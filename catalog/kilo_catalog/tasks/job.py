@@ -103,11 +103,12 @@ class Job:
 
     def renew(self) -> None:
         """Hold the task for longer, and find out whether it is still wanted."""
-        until = self._tools.clock.now() + self._tools.lease
         with self._lock:
             blobs = tuple(self._signals.blobs)
 
         def work(transaction: Transaction) -> Task:
+            # From when it is our turn to write, which a busy database may make us wait for.
+            until = self._tools.clock.now() + self._tools.lease
             kept = transaction.tasks.update(renew(self._held(transaction), until))
             for each in blobs:
                 transaction.doomed.extend(each.store, each.key, until + MARGIN)

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Topic, TopicKey
-from kilo_messaging.storage.base import Posted
+from kilo_messaging.storage.base import Outcome, Post, Posted
 from kilo_messaging.storage.sql.lanes import open_lanes
-from kilo_messaging.storage.sql.post_line import Outcome, Post
 from kilo_messaging.storage.sql.subscriptions import record_deliveries
 from kilo_messaging.storage.sql.tables import (
     deduplication,

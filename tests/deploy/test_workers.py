@@ -3,14 +3,11 @@
 import os
 import queue
 import signal
-import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +17,7 @@ from kilo_common.bus.target import Target
 from kilo_common.bus.transport import Delivery
 from kilo_deploy.client import ApiClient
 from kilo_deploy.testing import KilostackProcess
+from support.gated import DATA, GatedServer, gated_server
 
 pytestmark = [
     pytest.mark.services,
@@ -29,46 +27,12 @@ pytestmark = [
 TASKS = 60
 WORKERS = 4
 AT_A_TIME = 4
-DATA = os.urandom(64 << 10)
-
-
-class GatedServer(ThreadingHTTPServer):
-    """Sends the first half of what it is asked for, and the second once `gate` is open."""
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Gated)
-        self.gate = threading.Event()
-        self.waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-
-class _Gated(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        assert isinstance(self.server, GatedServer)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(DATA)))
-        self.end_headers()
-        self.wfile.write(DATA[: len(DATA) // 2])
-        self.server.waiting.put(self.path)
-        self.server.gate.wait(60)
-        self.wfile.write(DATA[len(DATA) // 2 :])
-
-    def log_message(self, *_words: Any) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture
 def server() -> Iterator[GatedServer]:
-    made = GatedServer()
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield made
-    made.gate.set()
-    made.shutdown()
-    made.server_close()
-    thread.join(5)
+    with gated_server() as made:
+        yield made
 
 
 @pytest.fixture
@@ -149,7 +113,7 @@ def begin_imports(catalog: ApiClient, server: GatedServer) -> set[str]:
     for number in range(TASKS):
         record = {"name": f"n{number}", "disk_format": "raw", "container_format": "bare"}
         image_id = catalog.json("POST", "/v2/images", record)["id"]
-        method = {"name": "web-download", "uri": f"http://127.0.0.1:{server.server_port}/{number}"}
+        method = {"name": "web-download", "uri": f"{server.url}/{number}"}
         if number % 3 == 2:
             catalog.upload(f"/v2/images/{image_id}/stage", [DATA], len(DATA))
             method = {"name": "glance-direct"}

@@ -259,6 +259,8 @@ class Stores:
     topics: TopicStore
     messages: MessageStore
     claims: ClaimStore
+    subscriptions: SubscriptionStore
+    deliveries: DeliveryStore
     check: Callable[[], None]
     """Returns if the store answers.
 
@@ -267,6 +269,3 @@ class Stores:
     """
     close: Callable[[], None] = lambda: None
     """Let go of what the driver holds; nothing may be asked of it any more."""
-    subscriptions: SubscriptionStore | None = None
-    """None where the driver keeps no subscriptions; then it keeps no deliveries either."""
-    deliveries: DeliveryStore | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from kilo_common.db.prepared import Prepared
 from kilo_messaging.domain.message import State
 from kilo_messaging.storage.sql.tables import messages
 
@@ -27,12 +28,12 @@ def _due(state: State) -> sa.Select[Any]:
     )
 
 
-DUE: Mapping[State, sa.Select[Any]] = {
-    state: _due(state).limit(DUE_BATCH).with_for_update(skip_locked=True)
+DUE: Mapping[State, Prepared] = {
+    state: Prepared(_due(state).limit(DUE_BATCH).with_for_update(skip_locked=True))
     for state in (State.CLAIMED, State.DELAYED)
 }
-ANY_DUE: Mapping[State, sa.Select[Any]] = {
-    state: _due(state).limit(1) for state in (State.CLAIMED, State.DELAYED)
+ANY_DUE: Mapping[State, Prepared] = {
+    state: Prepared(_due(state).limit(1)) for state in (State.CLAIMED, State.DELAYED)
 }
 _READY = sa.select(messages).where(
     _c.topic_id == sa.bindparam("topic"),
@@ -41,9 +42,9 @@ _READY = sa.select(messages).where(
 )
 
 
-def _first(query: sa.Select[Any], *order: sa.ColumnElement[Any]) -> sa.Select[Any]:
+def _first(query: sa.Select[Any], *order: sa.ColumnElement[Any]) -> Prepared:
     limited = query.order_by(*order).limit(sa.bindparam("limit"))
-    return limited.with_for_update(skip_locked=True)
+    return Prepared(limited.with_for_update(skip_locked=True))
 
 
 READY = _first(_READY, _c.seq)
@@ -54,19 +55,17 @@ NOT_URGENT = _first(_READY.where(_c.priority == sa.literal_column("0")), _c.seq)
 def any_due(connection: sa.Connection, topic_id: int, now: datetime) -> bool:
     """Whether a claim or a delay of the topic has ended and nobody has noted it yet."""
     parameters = {"topic": topic_id, "now": now}
-    return any(
-        connection.execute(query, parameters).first() is not None for query in ANY_DUE.values()
-    )
+    return any(query.first(connection, parameters) is not None for query in ANY_DUE.values())
 
 
 def make_due_ready(connection: sa.Connection, topic_id: int, now: datetime) -> None:
     """Note which claims and delays have ended, at most a batch of each."""
     for query in DUE.values():
-        due = connection.execute(query, {"topic": topic_id, "now": now}).scalars().all()
+        due = query.rows(connection, {"topic": topic_id, "now": now})
         if due:
             connection.execute(
                 messages.update()
-                .where(_c.seq.in_(due))
+                .where(_c.seq.in_([row.seq for row in due]))
                 .values(state=int(State.READY), claim_id=None)
             )
 
@@ -82,5 +81,5 @@ def take_ready(
     for query in (URGENT, NOT_URGENT) if priorities else (READY,):
         if len(found) < limit:
             parameters = {"topic": topic_id, "now": now, "limit": limit - len(found)}
-            found += connection.execute(query, parameters)
+            found += query.rows(connection, parameters)
     return found

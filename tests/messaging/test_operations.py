@@ -109,10 +109,10 @@ def test_the_migrations_make_the_tables_that_the_store_uses(sql_api: MessagingAp
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (READY, "messages_ready"),
-        (DUE[State.CLAIMED], "messages_due"),
-        (DUE[State.DELAYED], "messages_due"),
-        (ANY_DUE[State.CLAIMED], "messages_due"),
+        (READY.statement, "messages_ready"),
+        (DUE[State.CLAIMED].statement, "messages_due"),
+        (DUE[State.DELAYED].statement, "messages_due"),
+        (ANY_DUE[State.CLAIMED].statement, "messages_due"),
         (
             sa.select(tables.messages.c.id).where(tables.messages.c.claim_id == "x"),
             "messages_claim",
@@ -122,8 +122,8 @@ def test_the_migrations_make_the_tables_that_the_store_uses(sql_api: MessagingAp
             "messages_expiry",
         ),
         (IN_LANE, "messages_lane"),
-        (URGENT, "messages_priority"),
-        (NOT_URGENT, "messages_ready"),
+        (URGENT.statement, "messages_priority"),
+        (NOT_URGENT.statement, "messages_ready"),
         (DUE_LANES, "lanes_due"),
     ],
     ids=[

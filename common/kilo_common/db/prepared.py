@@ -27,7 +27,7 @@ class Prepared:
     """
 
     def __init__(self, statement: sa.Executable) -> None:
-        self._statement = statement
+        self.statement = statement
         self._on_sqlite: _SqliteText | None = None
 
     def rows(self, connection: sa.Connection, parameters: Parameters) -> Sequence[Any]:
@@ -38,7 +38,7 @@ class Prepared:
             KeyError: a parameter is missing.
         """
         if connection.dialect.name != "sqlite":
-            return connection.execute(self._statement, parameters).all()
+            return connection.execute(self.statement, parameters).all()
         text = self._text(connection)
         return text.read(text.run(connection, parameters))
 
@@ -50,20 +50,20 @@ class Prepared:
     def run(self, connection: sa.Connection, parameters: Parameters) -> int:
         """Change something; how many rows were."""
         if connection.dialect.name != "sqlite":
-            return connection.execute(self._statement, parameters).rowcount
+            return connection.execute(self.statement, parameters).rowcount
         changed: int = self._text(connection).run(connection, parameters).rowcount
         return changed
 
     def run_many(self, connection: sa.Connection, all_parameters: Sequence[Parameters]) -> None:
         """Change something once for each of the parameters; there is at least one."""
         if connection.dialect.name != "sqlite":
-            connection.execute(self._statement, all_parameters)
+            connection.execute(self.statement, all_parameters)
         else:
             self._text(connection).run_many(connection, all_parameters)
 
     def _text(self, connection: sa.Connection) -> "_SqliteText":
         if self._on_sqlite is None:
-            self._on_sqlite = _SqliteText(self._statement, connection.dialect)
+            self._on_sqlite = _SqliteText(self.statement, connection.dialect)
         return self._on_sqlite
 
 

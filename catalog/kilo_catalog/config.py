@@ -17,14 +17,29 @@ from kilo_common.settings import DatabaseSettings, HttpSettings
 
 
 class RegionSettings(Section, frozen=True):
-    """Another catalog. With `auth_url` we sign in there; without, we only name a project."""
+    """Another catalog. Whoever may import here gets what this user may read there."""
 
-    url: Annotated[str, Meta(description="Its Image API: http://HOST:9292.", min_length=1)]
-    auth_url: Annotated[str, Meta(description="Its Identity API: http://HOST:5000/v3.")] = ""
+    url: Annotated[
+        str,
+        Meta(
+            description="Its Image API: http://HOST:9292. Empty: what the service catalog of "
+            "`auth_url` says."
+        ),
+    ] = ""
+    auth_url: Annotated[
+        str,
+        Meta(
+            description="The Identity API to sign in at: http://HOST:5000/v3. Empty: the other "
+            "side believes the name of a project (`auth.strategy` none)."
+        ),
+    ] = ""
     user: Annotated[str, Meta(description="Whom to sign in as.")] = ""
     password: Annotated[str, Meta(description="That user's password.")] = ""
-    project: Annotated[str, Meta(description="The project, by its name.")] = ""
+    project: Annotated[
+        str, Meta(description="The project, by its name. Empty: the importing one's, unproved.")
+    ] = ""
     domain: Annotated[str, Meta(description="The domain of both.")] = "Default"
+    region: Annotated[str, Meta(description="Its region in the service catalog. Empty: any.")] = ""
     properties: Annotated[
         tuple[str, ...],
         Meta(description="Properties that come with an image; `hw_*` for all that begin so."),

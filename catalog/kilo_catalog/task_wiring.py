@@ -11,6 +11,7 @@ from kilo_catalog.domain.import_request import ImportMethod
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.intake import Intake
+from kilo_catalog.service.protections import PropertyProtections
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.stores.base import BlobStore
 from kilo_catalog.tasks.bell import listen
@@ -18,7 +19,15 @@ from kilo_catalog.tasks.flow import Flow
 from kilo_catalog.tasks.flows.blobs import Blobs
 from kilo_catalog.tasks.flows.import_image import ImportFlow
 from kilo_catalog.tasks.flows.plugging import Plugging
-from kilo_catalog.tasks.flows.sources import CopySource, Source, StagedSource, WebSource
+from kilo_catalog.tasks.flows.regions import Region
+from kilo_catalog.tasks.flows.sources import (
+    CopySource,
+    Download,
+    RegionSource,
+    Source,
+    StagedSource,
+    WebSource,
+)
 from kilo_catalog.tasks.job import JobTools
 from kilo_catalog.tasks.plugins.base import ImportPlugin
 from kilo_catalog.tasks.runner import Runner
@@ -43,6 +52,7 @@ class Collaborators:
     intake: Intake
     quotas: ProjectQuotas
     fetcher: Fetcher
+    protections: PropertyProtections
     stores: Mapping[str, BlobStore]
     staging_store: str
 
@@ -60,7 +70,7 @@ def build_tasks(settings: CatalogSettings, runtime: Runtime, shared: Collaborato
     """The worker of this process.
 
     Raises:
-        ConfigInvalid: there is no such plugin.
+        ConfigInvalid: there is no such plugin, or a region cannot be asked.
     """
     imports = settings.imports
     tools = JobTools(
@@ -96,16 +106,31 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
         Path(settings.imports.scratch),
         settings.imports.scratch_limit,
     )
+    download = Download(shared.unit_of_work, blobs, shared.intake, shared.quotas)
+    regions = {
+        name: Region(name, each, settings.imports.fetch, runtime.executor)
+        for name, each in settings.imports.regions.items()
+    }
     sources: Mapping[ImportMethod, Source] = {
         ImportMethod.GLANCE_DIRECT: StagedSource(shared.unit_of_work),
-        ImportMethod.WEB_DOWNLOAD: WebSource(
-            shared.unit_of_work, shared.fetcher, blobs, shared.intake, shared.quotas
-        ),
+        ImportMethod.WEB_DOWNLOAD: WebSource(shared.fetcher, download),
         ImportMethod.COPY_IMAGE: CopySource(shared.unit_of_work, blobs),
+        ImportMethod.GLANCE_DOWNLOAD: RegionSource(
+            regions, download, shared.protections, settings.limits
+        ),
     }
     plugins = [_plugin(name, settings) for name in settings.imports.plugins]
     return (
-        ImportFlow(sources, plugging, plugins, blobs, shared.events, shared.quotas, runtime.clock),
+        ImportFlow(
+            sources,
+            plugging,
+            plugins,
+            blobs,
+            shared.events,
+            shared.quotas,
+            settings.limits,
+            runtime.clock,
+        ),
     )
 
 

@@ -258,7 +258,7 @@ class _Parts:
         settings, runtime = self.settings, self.runtime
         collaborators = Collaborators(
             self.unit_of_work, self.events, self.removal, self.intake, self.quotas, self.fetcher,
-            self.stores, self.staging_store,
+            self.protections, self.stores, self.staging_store,
         )  # fmt: skip
         return build_tasks(settings, runtime, collaborators)
 

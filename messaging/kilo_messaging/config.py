@@ -84,9 +84,32 @@ class WebSocketSettings(Section, frozen=True):
         float,
         Meta(description="Seconds without a frame, pongs included, that end a connection.", gt=0),
     ] = 90.0
+    stall_limit: Annotated[
+        float,
+        Meta(
+            description="Seconds that half of the queue may be full; until then the client's "
+            "requests are not read, afterwards it is disconnected.",
+            gt=0,
+        ),
+    ] = 30.0
     max_subscriptions: Annotated[
         int, Meta(description="Subscriptions of one connection at most.", ge=1)
     ] = 100
+    max_waiting: Annotated[
+        int,
+        Meta(
+            description="Requests of one connection that wait for messages at most while others "
+            "go on; with one more, those behind it wait too.",
+            ge=0,
+        ),
+    ] = 100
+    deflate: Annotated[
+        bool,
+        Meta(
+            description="Compress messages for clients that offer it (RFC 7692). It costs each "
+            "connection up to 300 KiB of memory."
+        ),
+    ] = False
     echo_limit: Annotated[
         int,
         Meta(description="Bytes of a request that are repeated in its answer at most.", ge=0),

@@ -8,7 +8,6 @@ from kilo_common.bus.listener import NotificationListener
 from kilo_common.bus.target import Target
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import Schema
-from kilo_common.errors import ConfigInvalid
 from kilo_common.http.gateway import (
     Environ,
     Gateway,
@@ -29,7 +28,8 @@ from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
-from kilo_messaging.protocol.session import Form, Phase, Session
+from kilo_messaging.protocol.pipeline import Pipeline
+from kilo_messaging.protocol.session import Phase, Session
 from kilo_messaging.service.arrivals import never
 from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
 from kilo_messaging.service.declaration import EVENT_PRIORITIES
@@ -44,7 +44,7 @@ from kilo_messaging.storage.key_file import KeyFile
 from kilo_messaging.storage.redis.url import is_redis
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
-from kilo_messaging.transport.websocket import OpenSession, WebSocketServer
+from kilo_messaging.transport.websocket import OpenedSession, OpenSession, WebSocketServer
 
 __all__ = [
     "SCHEMA",
@@ -157,12 +157,6 @@ def build_over(
 def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     """What delivers to subscribers, in a process of its own. Raises as `build`."""
     stores, _database = _open_stores(settings, runtime)
-    if stores.deliveries is None:
-        raise ConfigInvalid(
-            "messaging.database.url: this store keeps no subscriptions, so there is nothing to "
-            "deliver",
-            key="messaging.database.url",
-        )
     desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
@@ -230,9 +224,7 @@ def _session_opener(
     settings: MessagingSettings,
     runtime: Runtime,
 ) -> OpenSession:
-    def open_session(
-        environ: Environ, deliver: Deliver
-    ) -> tuple[Callable[[bytes, Form], bytes], Callable[[], Form], Callable[[], None]]:
+    def open_session(environ: Environ, deliver: Deliver) -> OpenedSession:
         known = {
             name: text
             for name, text in RequestHeaders(environ).items()
@@ -242,14 +234,19 @@ def _session_opener(
         subscriptions = ConnectionSubscriptions(
             desk, hub, deliver, most=settings.websocket.max_subscriptions
         )
-        ending = environ.get(ENDING_KEY, never)
+        server_ends = environ.get(ENDING_KEY, never)
+
+        def ending() -> bool:
+            return session.phase is Phase.CLOSED or server_ends()
+
         connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions, ending)
+        pipeline = Pipeline(connection, most_waiting=settings.websocket.max_waiting)
 
         def close() -> None:
             subscriptions.close()
             session.move(Phase.CLOSED)
 
-        return connection.handle, lambda: session.push_form, close
+        return OpenedSession(pipeline.take, lambda: session.push_form, close)
 
     return open_session
 

@@ -22,23 +22,23 @@ from kilo_common.testing.runtime import make_runtime
 
 @pytest.fixture
 def open_catalog(tmp_path: Path, executor: Executor) -> Iterator[Callable[..., Catalog]]:
-    """Opens a catalog on the test's folder; a second one is another process on the same data."""
+    """Opens a catalog on the test's folder; a second one there is another process on the same
+    data."""
     opened: list[Catalog] = []
 
-    def open_one(**changes: Any) -> Catalog:
-        settings = CatalogSettings(
-            database=DatabaseSettings(url=f"sqlite:///{tmp_path}/catalog.db"),
-            stores={
-                "main": StoreSettings(path=f"{tmp_path}/images"),
-                "second": StoreSettings(driver="memory"),
-            },
-            **changes,
-        )
+    def open_one(folder: Path = tmp_path, **changes: Any) -> Catalog:
+        folder.mkdir(exist_ok=True)
+        stores = {
+            "main": StoreSettings(path=f"{folder}/images"),
+            "second": StoreSettings(driver="memory"),
+        }
+        database = DatabaseSettings(url=f"sqlite:///{folder}/catalog.db")
+        settings = CatalogSettings(**({"database": database, "stores": stores} | changes))
         upgrade(settings.database, SCHEMA)
         clock, transport = FakeClock(), MemoryTransport()
         transport.start()
         runtime = make_runtime(executor, clock=clock, transport=transport)
-        opened.append(Catalog(build_api(settings, runtime), clock, transport, tmp_path))
+        opened.append(Catalog(build_api(settings, runtime), clock, transport, folder))
         return opened[-1]
 
     yield open_one

@@ -35,7 +35,7 @@ def connection(api: MessagingApi, runtime: Runtime, session: Session) -> Connect
 
 def ask(connection: Connection, request: Any) -> Any:
     text = request if isinstance(request, bytes) else json.dumps(request).encode()
-    return json.loads(connection.handle(text, Form.TEXT))
+    return json.loads(connection.run(connection.begin(text, Form.TEXT)))
 
 
 def status(connection: Connection, action: str, **body: Any) -> int:
@@ -166,7 +166,7 @@ def test_pushes_have_the_form_of_the_last_subscription(
 ) -> None:
     assert session.push_form is Form.TEXT
     request = {"action": "subscription_create", "headers": HEADERS, "body": {"queue_name": "q"}}
-    answer = connection.handle(msgspec.msgpack.encode(request), Form.BINARY)
+    answer = connection.run(connection.begin(msgspec.msgpack.encode(request), Form.BINARY))
     assert msgspec.msgpack.decode(answer)["headers"] == {"status": 201}
     assert session.push_form is Form.BINARY
 

@@ -135,6 +135,11 @@ def check_count(count: int, limit: int, what: str) -> None:
         )
 
 
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in its usual form."""
+    return _UUID.fullmatch(text) is not None
+
+
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise _wrong(name, "must be text")
@@ -145,7 +150,7 @@ def _text(name: str, value: object) -> str:
 
 def _id(name: str, value: object, _limits: Limits) -> str:
     text = _text(name, value)
-    if not _UUID.fullmatch(text):
+    if not is_uuid(text):
         raise _wrong(name, "must be a UUID")
     return text
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from kilo_catalog.domain.attributes import is_uuid
 from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import ImportInvalid
 
@@ -13,6 +14,7 @@ IMPORT_TASK = "api_image_import"
 """The type of tasks that `POST /v2/images/ID/import` makes."""
 ADMIN_TASK = "import"
 """The type of those that `POST /v2/tasks` makes."""
+INTERFACES = ("public", "internal", "admin")
 _LONGEST_URI = 2048
 
 
@@ -38,6 +40,8 @@ class ImportRequest(Struct, frozen=True, kw_only=True):
     """The other catalog, by its name in the configuration."""
     remote_id: str = ""
     """The image there."""
+    interface: str = "public"
+    """Which of its endpoints, where the other side's service catalog is asked."""
     stores: tuple[str, ...] = ()
     all_stores: bool = False
     must_succeed: bool = True
@@ -72,6 +76,7 @@ def parse_import(body: object) -> ImportRequest:
         uri=_text(method, "uri"),
         region=_text(method, "glance_region"),
         remote_id=_text(method, "glance_image_id"),
+        interface=_text(method, "glance_service_interface") or "public",
         stores=_stores(body.get("stores")),
         all_stores=_flag(body, "all_stores", default=False),
         must_succeed=_flag(body, "all_stores_must_succeed", default=True),
@@ -87,6 +92,13 @@ def _check_complete(request: ImportRequest) -> None:
         request.region and request.remote_id
     ):
         raise ImportInvalid("glance-download needs method.glance_region and method.glance_image_id")
+    if request.remote_id and not is_uuid(request.remote_id):
+        raise ImportInvalid("method.glance_image_id must be a UUID", attribute="glance_image_id")
+    if request.interface not in INTERFACES:
+        raise ImportInvalid(
+            f"method.glance_service_interface must be one of {', '.join(INTERFACES)}",
+            attribute="glance_service_interface",
+        )
     if request.all_stores and request.stores:
         raise ImportInvalid("Name stores, or ask for all_stores; not both")
     if request.method is ImportMethod.COPY_IMAGE and not (request.all_stores or request.stores):

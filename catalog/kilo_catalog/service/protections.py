@@ -73,6 +73,19 @@ class PropertyProtections:
         if self._patterns:
             self._check(context, image, "create", image.properties)
 
+    def creatable(
+        self, context: RequestContext, image: Image, properties: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Those of the properties that the caller may give the image."""
+        if not self._patterns:
+            return properties
+        about = target(image)
+        return {
+            name: value
+            for name, value in properties.items()
+            if self._allows(context, "create", name, about)
+        }
+
     def merge(self, context: RequestContext, image: Image, changed: Image) -> Image:
         """What a caller makes of an image it saw in part: `changed`, with what it did not see.
 

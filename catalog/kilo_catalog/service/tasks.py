@@ -8,7 +8,7 @@ from msgspec import structs
 
 from kilo_catalog.db.base import Transaction, UnitOfWork
 from kilo_catalog.domain.import_request import ADMIN_TASK, IMPORT_TASK, plan_of
-from kilo_catalog.domain.task import ENDED, Task, TaskStatus, again, fail
+from kilo_catalog.domain.task import ENDED, Task, again, fail
 from kilo_catalog.domain.task_query import Pairs, TaskPage, TaskQuery, parse_task_query
 from kilo_catalog.errors import ImportInvalid, TaskEnded, TaskNotFound
 from kilo_catalog.service.access import Access
@@ -127,7 +127,8 @@ class Tasks:
         self.unit_of_work.write(work)
 
     def cancel(self, context: RequestContext, image_id: str, task_id: str) -> Task:
-        """End a task. One that waits ends at once; one at work as soon as its worker notices.
+        """End a task. One that waits, or whose worker died, ends at once; one at work as soon as
+        its worker notices.
 
         Raises:
             ImageNotFound, PolicyForbids: see `Access.find`.
@@ -144,7 +145,7 @@ class Tasks:
                     task_id=task_id,
                     status=task.status.value,
                 )
-            if task.status is TaskStatus.PROCESSING:
+            if task.lease is not None and task.lease.until > now:
                 return transaction.tasks.update(_marked(task)), ()
             doomed = undo_import(transaction, task, CANCELLED, now)
             ended = transaction.tasks.update(fail(_marked(task), CANCELLED, now))

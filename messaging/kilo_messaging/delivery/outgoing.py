@@ -72,7 +72,7 @@ class Outgoing:
     def services(self, operations: Operations, *, deliver: bool) -> tuple[Service, ...]:
         """What runs beside the requests; the dispatcher only where this process delivers."""
         stores = operations.desk.stores
-        if not deliver or stores.deliveries is None:
+        if not deliver:
             return (self._connections, self._confirmations)
         senders: Senders = {
             Webhook: self._webhook,

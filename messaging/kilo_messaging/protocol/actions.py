@@ -1,16 +1,16 @@
 """The table of actions: each decodes nothing itself, calls one operation, and makes the answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
 
 from kilo_messaging.errors import BodyInvalid, ParameterInvalid
 from kilo_messaging.protocol import schemas, views
-from kilo_messaging.protocol.core import Action, Request, Response
+from kilo_messaging.protocol.core import Action, Job, Outcome, Request, Response, WouldWait
 from kilo_messaging.protocol.subscription_actions import SUBSCRIPTION_ACTIONS
 from kilo_messaging.service.claims import HeldClaim
-from kilo_messaging.service.messages import Draft
+from kilo_messaging.service.messages import Draft, Order
 from kilo_messaging.service.operations import Operations
 
 Metadata = dict[str, Any]
@@ -143,16 +143,38 @@ def _post_messages(
     params: schemas.TopicParameters,
     document: schemas.PostDocument | None,
 ) -> Response:
-    if document is None:
-        raise BodyInvalid('A body is expected: {"messages": [{"body": …, "ttl": …}]}')
+    (outcome,) = _post_all(do, [(request, params, document)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _post_all(do: Operations, jobs: Sequence[Job]) -> list[Outcome]:
+    orders = [_order(*job) for job in jobs if job[2] is not None]
+    done = iter(do.messages.post_all(orders))
+    return [
+        _no_messages() if document is None else _posted(do, request, params, next(done))
+        for request, params, document in jobs
+    ]
+
+
+def _no_messages() -> BodyInvalid:
+    return BodyInvalid('A body is expected: {"messages": [{"body": …, "ttl": …}]}')
+
+
+def _order(
+    request: Request, params: schemas.TopicParameters, document: schemas.PostDocument
+) -> Order:
     drafts = [_draft(each) for each in document.messages]
-    ids = do.messages.post(
-        request.context,
-        params.topic,
-        drafts,
-        client_id=_client_id(request),
-        size=len(request.document or b""),
-    )
+    size = len(request.document or b"")
+    return Order(request.context, params.topic, drafts, _client_id(request), size)
+
+
+def _posted(
+    do: Operations, request: Request, params: schemas.TopicParameters, ids: list[str] | Exception
+) -> Outcome:
+    if isinstance(ids, Exception):
+        return ids
     if not request.base:
         return Response(201, views.encode({"message_ids": ids}))
     resources = [views.message_href(request.base, params.topic, each, None) for each in ids]
@@ -185,9 +207,11 @@ def _list_messages(
         echo=params.echo,
         include_claimed=params.include_claimed,
         include_delayed=params.include_delayed,
-        wait=params.wait,
+        wait=_patience(do, request, params.wait),
         ending=request.ending,
     )
+    if not found and params.wait and not request.waits:
+        raise WouldWait
     items = views.message_views(found, request.base, params.topic, do.desk.now())
     body: dict[str, Any] = {"messages": items}
     if request.base:
@@ -260,15 +284,27 @@ def _create_claim(
         ttl=spans.ttl,
         grace=spans.grace,
         limit=params.limit,
-        wait=params.wait,
+        wait=_patience(do, request, params.wait),
         ending=request.ending,
     )
+    if held is None and params.wait and not request.waits:
+        raise WouldWait
     if held is None:
         return Response(204)
     items = views.message_views(held.messages, request.base, params.topic, held.now)
     if not request.base:
         return Response(201, views.encode({"claim_id": held.claim.id, "messages": items}))
     return Response(201, views.encode({"messages": items}), _claim_href(request, params, held))
+
+
+def _patience(do: Operations, request: Request, wait: int) -> int:
+    """Seconds to wait here and now.
+
+    Raises:
+        LimitExceeded: longer than anybody may.
+    """
+    seconds = do.desk.wait_time(wait)
+    return seconds if request.waits else 0
 
 
 def _claim_href(request: Request, params: schemas.TopicParameters, held: HeldClaim) -> str:
@@ -331,7 +367,7 @@ _TOPIC_ACTIONS: Mapping[str, Action] = {
 ACTIONS: Mapping[str, Action] = {
     **{f"queue_{name}": action for name, action in _TOPIC_ACTIONS.items()},
     **{f"topic_{name}": action for name, action in _TOPIC_ACTIONS.items()},
-    "message_post": Action(_TOPIC, _post_messages, schemas.PostDocument),
+    "message_post": Action(_TOPIC, _post_messages, schemas.PostDocument, run_all=_post_all),
     "message_list": Action(schemas.MessageList, _list_messages),
     "message_get": Action(schemas.OneMessage, _get_message),
     "message_get_many": Action(schemas.MessageIds, _get_messages),

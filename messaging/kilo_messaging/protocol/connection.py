@@ -1,6 +1,7 @@
 """What one WebSocket connection does with a frame: authenticate, subscribe, or run an action."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,7 +13,15 @@ from kilo_common.http.status import status_of
 from kilo_messaging.domain.connection_subscription import ConnectionSubscription
 from kilo_messaging.domain.signed_url import HEADER, check_scope
 from kilo_messaging.protocol import schemas
-from kilo_messaging.protocol.core import Dispatcher, Request, Response, read_document, read_params
+from kilo_messaging.protocol.core import (
+    Action,
+    Dispatcher,
+    Outcome,
+    Request,
+    Response,
+    read_document,
+    read_params,
+)
 from kilo_messaging.protocol.faults import answer_body
 from kilo_messaging.protocol.session import Form, Session, SessionRequest
 from kilo_messaging.protocol.subscription_schemas import (
@@ -41,7 +50,30 @@ SIGNED_ACTIONS: Mapping[str, tuple[str, str]] = {
     "subscription_delete": ("DELETE", "subscriptions"),
 }
 """What a signed URL can permit over WebSocket: the method and the path below the topic."""
-Run = Callable[[SessionRequest, RequestContext, Form], Response]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request of a connection, and who sent it."""
+
+    form: Form
+    request: SessionRequest | None
+    """None where none could be read."""
+    work: Request | None = None
+    together: Action | None = None
+    """The action, if requests for it may be done together."""
+    fault: KiloError | None = None
+    """Why nothing can be done."""
+
+    @property
+    def asked(self) -> tuple[RequestContext, bytes]:
+        """Who asks, and the body."""
+        assert self.work is not None, "what could not be read is not run"
+        assert isinstance(self.work.params, bytes)
+        return self.work.context, self.work.params
+
+
+Run = Callable[[Turn], Response]
 
 
 class Connection:
@@ -71,88 +103,116 @@ class Connection:
             "subscription_delete": self._unsubscribe,
         }
 
-    def handle(self, frame: bytes, form: Form) -> bytes:
-        """The frame that answers `frame`; an error is an answer too."""
+    def begin(self, frame: bytes, form: Form) -> Turn:
+        """Read a frame and find out who sends it; nothing is done yet."""
         request = None
         try:
             request = self._session.read(frame, form)
-            response = self._run(request, form)
+            return self._turn(request, form)
         except KiloError as error:
-            body = msgspec.json.encode(answer_body(error))
-            return self._session.answer(request, form, status_of(error).value, body)
-        return self._session.answer(request, form, response.status, response.body)
+            return Turn(form, request, fault=error)
 
-    def _run(self, request: SessionRequest, form: Form) -> Response:
+    def run(self, turn: Turn, *, waits: bool = True) -> bytes:
+        """Do what was asked; the frame that answers it. An error is an answer too.
+
+        Raises:
+            WouldWait: the client wants to wait, and `waits` is False. Nothing was done.
+        """
+        try:
+            return self.answer(turn, self._outcome(turn, waits=waits))
+        except KiloError as error:
+            return self.answer(turn, error)
+
+    def run_all(self, action: Action, turns: Sequence[Turn]) -> list[bytes]:
+        """Do what several asked of one action that has `run_all`, in their order."""
+        requests = [turn.work for turn in turns if turn.work is not None]
+        outcomes = self._dispatcher.handle_all(action, requests)
+        return [self.answer(*pair) for pair in zip(turns, outcomes, strict=True)]
+
+    def answer(self, turn: Turn, outcome: Outcome) -> bytes:
+        """The frame that answers; what is no error of ours is raised."""
+        if isinstance(outcome, Response):
+            return self._session.answer(turn.request, turn.form, outcome.status, outcome.body)
+        if not isinstance(outcome, KiloError):
+            raise outcome
+        body = msgspec.json.encode(answer_body(outcome))
+        return self._session.answer(turn.request, turn.form, status_of(outcome).value, body)
+
+    def _turn(self, request: SessionRequest, form: Form) -> Turn:
         headers = self._session.headers_of(request)
         who = self._auth.authenticate(headers)
         body = bytes(request.body)
         if HEADER in headers:
             _check_signed(headers, request.action, body)
         context = RequestContext(project_id=who.project_id, user_id=who.user_id, roles=who.roles)
-        own = self._own.get(request.action)
-        if own is not None:
-            self._dispatcher.check_client_id(headers.get("client-id"))
-            return own(request, context, form)
-        return self._dispatch(request, context)
-
-    def _dispatch(self, request: SessionRequest, context: RequestContext) -> Response:
-        """What is done for HTTP as well."""
-        body = bytes(request.body)
-        action = self._dispatcher.action(request.action)
-        return self._dispatcher.handle(
-            Request(
-                action=request.action,
-                context=context,
-                client_id=self._session.headers_of(request).get("client-id"),
-                params=body,
-                document=_document(body, action.document_key),
-                ending=self._ending,
-            )
+        action = self._dispatcher.find(request.action)
+        work = Request(
+            action=request.action,
+            context=context,
+            client_id=headers.get("client-id"),
+            params=body,
+            document=_document(body, action.document_key) if action else None,
+            ending=self._ending,
         )
+        together = action if action is not None and action.run_all is not None else None
+        return Turn(form, request, work, together)
 
-    def _authenticate(
-        self, request: SessionRequest, _context: RequestContext, _form: Form
-    ) -> Response:
-        self._session.remember(request)
+    def _outcome(self, turn: Turn, *, waits: bool) -> Response:
+        if turn.fault is not None:
+            raise turn.fault
+        assert turn.request is not None
+        assert turn.work is not None
+        own = self._own.get(turn.request.action)
+        if own is not None:
+            self._dispatcher.check_client_id(turn.work.client_id)
+            return own(turn)
+        work = turn.work if waits else msgspec.structs.replace(turn.work, waits=False)
+        return self._dispatcher.handle(work)
+
+    def _authenticate(self, turn: Turn) -> Response:
+        assert turn.request is not None
+        self._session.remember(turn.request)
         return _answer(200, {"message": "Authentified."})
 
-    def _subscribe(self, request: SessionRequest, context: RequestContext, form: Form) -> Response:
-        body = bytes(request.body)
+    def _subscribe(self, turn: Turn) -> Response:
+        context, body = turn.asked
         params = read_params(body, schemas.TopicParameters)
         document = read_document(body, SubscriptionDocument)
         if document.subscriber:
-            return self._dispatch(request, context)
+            return self._kept(turn)
         made = self._subscriptions.create(context, params.topic, document.ttl)
-        self._session.push_form = form
+        self._session.push_form = turn.form
         return _answer(
             201,
             {"message": f"Subscription {made.id} created.", "subscription_id": made.id},
         )
 
-    def _list_subscriptions(
-        self, request: SessionRequest, context: RequestContext, _form: Form
-    ) -> Response:
-        params = read_params(bytes(request.body), SubscriptionList)
+    def _list_subscriptions(self, turn: Turn) -> Response:
+        context, body = turn.asked
+        params = read_params(body, SubscriptionList)
         own = self._subscriptions.page(context, params.topic) if not params.marker else []
-        kept = msgspec.json.decode(self._dispatch(request, context).body or b"{}")
+        kept = msgspec.json.decode(self._kept(turn).body or b"{}")
         views = [self._view(each) for each in own] + kept["subscriptions"]
         return _answer(200, {"subscriptions": views})
 
-    def _get_subscription(
-        self, request: SessionRequest, context: RequestContext, _form: Form
-    ) -> Response:
-        params = read_params(bytes(request.body), OneSubscription)
+    def _get_subscription(self, turn: Turn) -> Response:
+        context, body = turn.asked
+        params = read_params(body, OneSubscription)
         own = self._subscriptions.find(context, params.topic, params.subscription_id)
-        return self._dispatch(request, context) if own is None else _answer(200, self._view(own))
+        return self._kept(turn) if own is None else _answer(200, self._view(own))
 
-    def _unsubscribe(
-        self, request: SessionRequest, context: RequestContext, _form: Form
-    ) -> Response:
-        params = read_params(bytes(request.body), OneSubscription)
+    def _unsubscribe(self, turn: Turn) -> Response:
+        context, body = turn.asked
+        params = read_params(body, OneSubscription)
         if self._subscriptions.find(context, params.topic, params.subscription_id) is None:
-            return self._dispatch(request, context)
+            return self._kept(turn)
         self._subscriptions.delete(context, params.topic, params.subscription_id)
         return Response(204)
+
+    def _kept(self, turn: Turn) -> Response:
+        """What is done for HTTP as well: with subscriptions that outlive the connection."""
+        assert turn.work is not None
+        return self._dispatcher.handle(turn.work)
 
     def _view(self, subscription: ConnectionSubscription) -> dict[str, Any]:
         return {

@@ -4,13 +4,14 @@ A transport makes a `Request`; `Dispatcher.handle` decodes and checks it by the 
 runs the action, and returns a `Response`. Errors are raised as `KiloError`; `faults` renders them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 
 from kilo_common.context import RequestContext
+from kilo_common.errors import KiloError
 from kilo_common.ids import is_uuid
 from kilo_messaging.errors import (
     ActionUnknown,
@@ -40,6 +41,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The path that hrefs begin with, such as `/v2/queues`; empty where answers carry ids only."""
     ending: Ending = never
     """Whether the server is about to stop."""
+    waits: bool = True
+    """Whether the client's turn may be spent on waiting; else `WouldWait` is raised instead."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -51,6 +54,18 @@ class Response(msgspec.Struct, frozen=True):
     location: str | None = None
 
 
+class WouldWait(Exception):
+    """There is nothing yet, and the client wants to wait for it, which the request does not allow.
+
+    Nothing was done.
+    """
+
+
+Job = tuple[Request, Any, Any]
+"""A request with its parameters and its document, decoded."""
+Outcome = Response | Exception
+
+
 @dataclass(frozen=True)
 class Action:
     """One line of the action table."""
@@ -60,6 +75,8 @@ class Action:
     document: type[Any] | None = None
     document_key: str | None = None
     """The key of a WebSocket body that holds what is the whole body in HTTP."""
+    run_all: Callable[[Operations, Sequence[Job]], list[Outcome]] | None = None
+    """Does several jobs in their order, where that costs less than one by one."""
 
 
 class Dispatcher:
@@ -76,10 +93,14 @@ class Dispatcher:
         Raises:
             ActionUnknown: there is none.
         """
-        found = self._actions.get(name)
+        found = self.find(name)
         if found is None:
             raise ActionUnknown(f"There is no action {name[:64]!r}", action=name[:64])
         return found
+
+    def find(self, name: str) -> Action | None:
+        """The action called `name`, or None."""
+        return self._actions.get(name)
 
     def handle(self, request: Request) -> Response:
         """Do what is asked.
@@ -87,13 +108,30 @@ class Dispatcher:
         Raises:
             KiloError: it cannot be done; nothing was.
         """
+        return self.action(request.action).run(self._operations, *self._decode(request))
+
+    def handle_all(self, action: Action, requests: Sequence[Request]) -> list[Outcome]:
+        """Do what several requests ask of one action that has `run_all`; an outcome for each."""
+        assert action.run_all is not None, "only such actions are done together"
+        decoded = [self._try_to_decode(request) for request in requests]
+        jobs = [each for each in decoded if not isinstance(each, KiloError)]
+        done = iter(action.run_all(self._operations, jobs))
+        return [each if isinstance(each, KiloError) else next(done) for each in decoded]
+
+    def _try_to_decode(self, request: Request) -> Job | KiloError:
+        try:
+            return self._decode(request)
+        except KiloError as fault:
+            return fault
+
+    def _decode(self, request: Request) -> Job:
         action = self.action(request.action)
         self.check_client_id(request.client_id)
         params = read_params(request.params, action.params)
         document = None
         if action.document is not None and request.document is not None:
             document = read_document(request.document, action.document)
-        return action.run(self._operations, request, params, document)
+        return request, params, document
 
     def check_client_id(self, client_id: str | None) -> None:
         """Return if the client names itself as it must.

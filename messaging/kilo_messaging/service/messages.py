@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kilo_common.context import RequestContext
+from kilo_common.errors import KiloError
 from kilo_messaging.domain.delivery import Notice
 from kilo_messaging.domain.forwarding import forwarded
 from kilo_messaging.domain.message import MAX_PRIORITY, Message, new_message, ordered_id
@@ -14,7 +15,7 @@ from kilo_messaging.service.arrivals import Arrivals, Ending, never
 from kilo_messaging.service.desk import Desk, within
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.service.wake_up import WakeUp
-from kilo_messaging.storage.base import Page, Posted
+from kilo_messaging.storage.base import Outcome, Page, Post, Posted
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,20 @@ class Draft:
     """Not posted again under the same id within the window."""
     priority: int = 0
     """From 0 to 9, on a topic with priorities: a higher one is handed out first."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One request to post."""
+
+    context: RequestContext
+    topic_name: str
+    drafts: Sequence[Draft]
+    client_id: str
+    size: int
+    """Of the whole request, in bytes."""
+    once: str | None = None
+    """With a key, nothing is posted if it was used in the last while."""
 
 
 class MessageOperations:
@@ -64,27 +79,60 @@ class MessageOperations:
             LimitExceeded: the request is too large, or a life, delay or priority out of range.
             PriorityRefused: the topic knows no priorities.
         """
+        order = Order(context, topic_name, drafts, client_id, size, once)
+        (outcome,) = self.post_all([order])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def post_all(self, orders: Sequence[Order]) -> list[list[str] | Exception]:
+        """Do what `post` does for each of several requests, in their order; one outcome for each.
+
+        They share what a commit costs. One that is refused costs the others nothing.
+        """
+        plans: list[Post | KiloError] = []
+        for order in orders:
+            try:
+                plans.append(self._plan(order))
+            except KiloError as refused:
+                plans.append(refused)
+        posts = [each for each in plans if isinstance(each, Post)]
+        outcomes = self._desk.stores.messages.post_all(posts)
+        self._tell_of(posts, outcomes)
+        results = iter(outcomes)
+        return [each if isinstance(each, KiloError) else _ids(next(results)) for each in plans]
+
+    def _plan(self, order: Order) -> Post:
         desk = self._desk
-        desk.permit(context, "messages:create")
-        key = desk.key(context, topic_name)
+        desk.permit(order.context, "messages:create")
+        key = desk.key(order.context, order.topic_name)
         now = desk.now()
-        if not drafts:
+        if not order.drafts:
             raise LimitExceeded("Nothing to post: messages is empty", name="messages")
-        ids = [ordered_id(now, desk.new_id()) for _draft in drafts]
+        ids = [ordered_id(now, desk.new_id()) for _draft in order.drafts]
 
         def prepare(topic: Topic) -> list[Message]:
-            self._check_size(topic, size)
+            self._check_size(topic, order.size)
             return [
-                self._message(topic, draft, message_id, client_id, now)
-                for draft, message_id in zip(drafts, ids, strict=True)
+                self._message(topic, draft, message_id, order.client_id, now)
+                for draft, message_id in zip(order.drafts, ids, strict=True)
             ]
 
         window = timedelta(seconds=desk.limits.deduplication_window)
-        posted = desk.stores.messages.post(key, prepare, now, once=once, window=window)
-        if posted is None:
-            return []
-        self._tell(key, posted)
-        return posted.ids
+        return Post(key, prepare, now, order.once, window)
+
+    def _tell_of(self, posts: Sequence[Post], outcomes: Sequence[Outcome]) -> None:
+        """Tell of many posts at once, topic by topic."""
+        added: dict[TopicKey, list[Message]] = {}
+        recorded = False
+        for post, outcome in zip(posts, outcomes, strict=True):
+            if isinstance(outcome, Posted):
+                added.setdefault(post.key, []).extend(outcome.added)
+                recorded = recorded or outcome.recorded
+        for key, messages in added.items():
+            self._hub.announce(key, messages)
+        if recorded:
+            self._wake.ring()
 
     def forward(self, source: TopicKey, target: TopicKey, notice: Notice, *, once: str) -> None:
         """Post what was posted to `source` to `target` as well; once for each key.
@@ -112,14 +160,7 @@ class MessageOperations:
             return [made]
 
         posted = desk.stores.messages.post(target, prepare, now, once=once)
-        if posted is not None:
-            self._tell(target, posted)
-
-    def _tell(self, key: TopicKey, posted: Posted) -> None:
-        """Let those know who wait for messages, or have to deliver them."""
-        self._hub.announce(key, posted.added)
-        if posted.recorded:
-            self._wake.ring()
+        self._tell_of([Post(target, prepare, now)], [posted])
 
     def page(
         self,
@@ -260,6 +301,12 @@ class MessageOperations:
             dedup_id=draft.dedup_id,
             priority=_priority(topic, draft),
         )
+
+
+def _ids(outcome: Outcome) -> list[str] | Exception:
+    if isinstance(outcome, Exception):
+        return outcome
+    return [] if outcome is None else outcome.ids
 
 
 def _priority(topic: Topic, draft: Draft) -> int:

@@ -183,8 +183,6 @@ class SubscriptionOperations:
         desk = self._desk
         desk.permit(context, "queues:purge")
         key = desk.key(context, topic_name)
-        if desk.stores.subscriptions is None:
-            return
         while found := self._kept.page(key, after="", limit=PURGED_AT_ONCE, now=desk.now()):
             for each in found:
                 self._kept.delete(key, each.id)
@@ -304,14 +302,10 @@ class SubscriptionOperations:
 
     @property
     def _kept(self) -> SubscriptionStore:
-        if self._desk.stores.subscriptions is None:
-            raise _unavailable()
         return self._desk.stores.subscriptions
 
     @property
     def _deliveries(self) -> DeliveryStore:
-        if self._desk.stores.deliveries is None:
-            raise _unavailable()
         return self._desk.stores.deliveries
 
     def _find(self, key: TopicKey, subscription_id: str) -> Subscription:
@@ -379,7 +373,3 @@ def _not_found(subscription_id: str) -> SubscriptionNotFound:
     return SubscriptionNotFound(
         "The topic has no such subscription", subscription_id=subscription_id
     )
-
-
-def _unavailable() -> SubscriptionsUnavailable:
-    return SubscriptionsUnavailable("This message store keeps no subscriptions")

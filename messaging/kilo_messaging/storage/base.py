@@ -110,6 +110,21 @@ class Posted:
     """Whether some of them are to be delivered to subscribers."""
 
 
+@dataclass(frozen=True)
+class Post:
+    """One caller's post; what the fields mean says `MessageStore.post`."""
+
+    key: TopicKey
+    prepare: Prepare
+    now: datetime
+    once: str | None = None
+    window: timedelta = WINDOW
+
+
+Outcome = Posted | Exception | None
+"""What was posted, None where its key was used before, or why it was not."""
+
+
 class MessageStore(ABC):
     """Messages of a topic, in the order of their posting.
 
@@ -139,6 +154,19 @@ class MessageStore(ABC):
         is posted and None is returned if something was posted with the same key before and `sweep`
         has not forgotten it.
         """
+
+    def post_all(self, posts: Sequence[Post]) -> list[Outcome]:
+        """Make several posts in their order, each for itself as `post` does; one outcome for each.
+
+        A driver that commits may do so once for all of them.
+        """
+        return [self._outcome(post) for post in posts]
+
+    def _outcome(self, post: Post) -> Outcome:
+        try:
+            return self.post(post.key, post.prepare, post.now, once=post.once, window=post.window)
+        except Exception as fault:  # noqa: BLE001 - it is this post's alone, and its caller's
+            return fault
 
     @abstractmethod
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
@@ -231,6 +259,8 @@ class Stores:
     topics: TopicStore
     messages: MessageStore
     claims: ClaimStore
+    subscriptions: SubscriptionStore
+    deliveries: DeliveryStore
     check: Callable[[], None]
     """Returns if the store answers.
 
@@ -239,6 +269,3 @@ class Stores:
     """
     close: Callable[[], None] = lambda: None
     """Let go of what the driver holds; nothing may be asked of it any more."""
-    subscriptions: SubscriptionStore | None = None
-    """None where the driver keeps no subscriptions; then it keeps no deliveries either."""
-    deliveries: DeliveryStore | None = None

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate, takewhile
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -28,13 +29,19 @@ class Line(Generic[Item, Result]):
     """Where callers wait for each other."""
 
     def __init__(
-        self, work: Callable[[Sequence[Item]], Sequence[Result | Exception]], *, most: int
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+        *,
+        most: int,
+        weigh: Callable[[Item], int] = lambda _item: 1,
     ) -> None:
-        """`work` does up to `most` items, and has a result or an error for each, in their order.
+        """`work` does several items, and has a result or an error for each, in their order.
 
-        If it raises, that is everybody's error.
+        Together they weigh `most` at most, but one is always taken. If `work` raises, that is
+        everybody's error.
         """
         self._work = work
+        self._weigh = weigh
         self._most = most
         self._lock = threading.Lock()  # never held while anything is waited for
         self._waiting: list[_Waiting[Item]] = []
@@ -60,7 +67,8 @@ class Line(Generic[Item, Result]):
     def _lead(self) -> Result | Exception:
         """Do what waits, tell the others, and hand over. The first in line is the leader."""
         with self._lock:
-            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            count = self._count()
+            group, self._waiting = self._waiting[:count], self._waiting[count:]
         outcomes: Sequence[Result | Exception] | None = None
         try:
             outcomes = self._work([each.item for each in group])
@@ -75,6 +83,11 @@ class Line(Generic[Item, Result]):
                 else:
                     each.turn.set_result(outcomes[number])
         return outcomes[0]
+
+    def _count(self) -> int:
+        """How many of those who wait are done together next."""
+        weights = accumulate(self._weigh(each.item) for each in self._waiting)
+        return max(1, sum(1 for _ in takewhile(lambda weight: weight <= self._most, weights)))
 
     def _hand_over(self) -> None:
         with self._lock:

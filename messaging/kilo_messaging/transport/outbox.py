@@ -1,4 +1,10 @@
-"""What waits to be sent on one connection: bounded, and filled without ever waiting."""
+"""What waits to be sent on one connection: bounded, and filled without waiting.
+
+Two kinds of senders share it. Pushes are refused where it is full, and then the connection is in
+trouble. Answers are made only while there is room (`wait_for_room`), so that whoever asks without
+reading is not served any further, and what waits never grows beyond the bound by more than one
+answer.
+"""
 
 import threading
 from collections import deque
@@ -8,24 +14,40 @@ class Outbox:
     """A line of byte strings between those who send and the one who writes to the socket."""
 
     def __init__(self, *, most: int, most_bytes: int) -> None:
+        """Bounds on the frames and on the bytes that wait."""
         self._most = most
         self._most_bytes = most_bytes
         self._waiting: deque[bytes] = deque()
+        self._frames = 0
         self._size = 0
         self._ended = False
         self._changed = threading.Condition()
 
-    def put(self, data: bytes) -> bool:
-        """Put `data` in line; False if the line is full or has ended, and it is not sent."""
+    def put(self, data: bytes, *, frames: int = 1, must: bool = False) -> bool:
+        """Put `data` in line; False if the line has ended or, but for `must`, is full."""
         with self._changed:
             if self._ended:
                 return False
-            if len(self._waiting) >= self._most or self._size + len(data) > self._most_bytes:
+            full = self._frames + frames > self._most or self._size + len(data) > self._most_bytes
+            if full and not must:
                 return False
             self._waiting.append(data)
+            self._frames += frames
             self._size += len(data)
-            self._changed.notify()
+            self._changed.notify_all()
             return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether less than half of the line is taken."""
+        return self._frames * 2 < self._most and self._size * 2 < self._most_bytes
+
+    def wait_for_room(self, seconds: float) -> bool:
+        """Return when half of the line is free or it has ended; False if that takes longer."""
+        if self.has_room:
+            return True
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended or self.has_room, seconds)
 
     def end(self, last: bytes = b"", *, drop: bool = False) -> None:
         """Take nothing more after `last`; with `drop`, what still waits is not sent either."""
@@ -37,7 +59,7 @@ class Outbox:
             if last:
                 self._waiting.append(last)
             self._ended = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def take(self) -> bytes | None:
         """Wait for what is to be sent next, all of it at once; None at the end of the line."""
@@ -48,5 +70,6 @@ class Outbox:
                 return None
             data = b"".join(self._waiting)
             self._waiting.clear()
-            self._size = 0
+            self._size = self._frames = 0
+            self._changed.notify_all()
             return data

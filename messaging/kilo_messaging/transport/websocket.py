@@ -1,19 +1,22 @@
 """The thin shell around a WebSocket session: a socket, a reader, a writer, and a pulse.
 
-The reader runs in the request's own greenlet, the writer beside it. Whoever has something to send
-puts it in a bounded line and never waits; a client that does not keep up is disconnected.
+The reader runs in the request's own greenlet, the writer beside it. Whoever has something to push
+puts it in a bounded line and never waits. While a client does not read, its requests are not read
+either; if that lasts, or if pushes fill the line, it is disconnected.
 """
 
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
-from websockets.protocol import State
+from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 
 from kilo_common.clock import Clock
@@ -22,21 +25,31 @@ from kilo_common.http.cors import origin_allowed
 from kilo_common.http.gateway import Environ, RequestHeaders
 from kilo_common.http.upgrade import end_session, take_socket
 from kilo_messaging.config import WebSocketSettings
+from kilo_messaging.protocol.pipeline import Later, Reply
 from kilo_messaging.protocol.session import Form, render
 from kilo_messaging.service.push import Deliver
 from kilo_messaging.transport.outbox import Outbox
 
 log = logging.getLogger(__name__)
-CHUNK = 65536
+CHUNK = 262144
+"""Bytes read at once: what a client has sent without waiting is then done together."""
 GOING_AWAY, TOO_SLOW, FAILED = 1001, 1013, 1011
 GRACE = 1.0
 """Seconds that a client which is disconnected has to take what is under way."""
 
-Answer = Callable[[bytes, Form], bytes]
-"""Answers one frame."""
-OpenSession = Callable[[Environ, Deliver], tuple[Answer, Callable[[], Form], Callable[[], None]]]
-"""Begins a session that pushes through the given function: how it answers, the form of its pushes,
-and how it ends."""
+
+@dataclass(frozen=True)
+class OpenedSession:
+    """A session, as the shell around it needs it."""
+
+    take: Callable[[Sequence[tuple[bytes, Form]]], Iterator[list[Reply] | Later]]
+    """Does what messages ask for."""
+    push_form: Callable[[], Form]
+    close: Callable[[], None]
+
+
+OpenSession = Callable[[Environ, Deliver], OpenedSession]
+"""Begins a session that pushes through the given function."""
 
 
 class OriginRefused(Forbidden):
@@ -75,17 +88,19 @@ class WebSocketServer:
         host = environ.get("HTTP_HOST", "")
         if not origin_allowed(environ.get("HTTP_ORIGIN"), self._origins, host):
             raise OriginRefused("Pages of this origin may not connect (http.cors_origins)")
-        answer = ServerProtocol(logger=log).accept(_handshake(environ))
+        deflate = [ServerPerMessageDeflateFactory()] if self._settings.deflate else None
+        handshake = ServerProtocol(logger=log, extensions=deflate)
+        answer = handshake.accept(_handshake(environ))
         if answer.status_code != 101:
             reason = (answer.body or b"").decode(errors="replace").strip()
             raise HandshakeInvalid(reason or "This is not a WebSocket handshake")
         taken = take_socket(environ)
-        pump = _Pump(taken, self._settings, self._clock)
-        respond, push_form, close = self._open_session(environ, pump.deliver)
+        pump = _Pump(taken, handshake.extensions, self._settings, self._clock)
+        session = self._open_session(environ, pump.deliver)
         try:
-            pump.run(answer.serialize(), respond, push_form)
+            pump.run(answer.serialize(), session)
         finally:
-            close()
+            session.close()
         return end_session(environ)
 
 
@@ -95,12 +110,14 @@ class _Pump:
     def __init__(
         self,
         taken: socket.socket,
+        extensions: Sequence[Extension],
         settings: WebSocketSettings,
         clock: Clock,
     ) -> None:
         self._socket = taken
         # The handshake is over: what comes now are frames.
         self._protocol = ServerProtocol(state=State.OPEN, max_size=settings.max_frame, logger=log)
+        self._protocol.extensions = list(extensions)
         self._settings = settings
         self._clock = clock
         self._outbox = Outbox(most=settings.send_queue, most_bytes=settings.send_queue_bytes)
@@ -112,15 +129,15 @@ class _Pump:
         self._partial = bytearray()
         self._partial_form = Form.TEXT
 
-    def run(self, greeting: bytes, answer: Answer, push_form: Callable[[], Form]) -> None:
+    def run(self, greeting: bytes, session: OpenedSession) -> None:
         """Send `greeting`, then serve the connection until either side ends it."""
-        self._push_form = push_form
+        self._push_form = session.push_form
         self._socket.settimeout(self._settings.ping_interval)
         writer = threading.Thread(target=self._write, name="websocket-writer", daemon=True)
         writer.start()
         try:
             self._outbox.put(greeting)
-            while self._read(answer):
+            while self._read(session):
                 pass
             self._outbox.end()
             self._linger()
@@ -132,10 +149,13 @@ class _Pump:
     def deliver(self, frame: bytes) -> None:
         """Push a frame of JSON; from any greenlet, and without waiting."""
         form = self._push_form()
-        self._send(render(frame, form), form)
+        if not self._send([Reply(render(frame, form), form)]):
+            self._disconnect(TOO_SLOW, "too much is waiting to be read")
 
-    def _read(self, answer: Answer) -> bool:
+    def _read(self, session: OpenedSession) -> bool:
         """Take what the client sent and answer it; whether there may be more."""
+        if not self._has_room():
+            return False
         try:
             data = self._socket.recv(CHUNK)
         except TimeoutError:
@@ -151,29 +171,51 @@ class _Pump:
                 self._protocol.fail(GOING_AWAY, "the connection ends")
             events = self._protocol.events_received()
         self._flush()
-        for event in events:
-            if isinstance(event, Frame):
-                self._take(event, answer)
+        messages = [found for event in events if (found := self._message(event)) is not None]
+        if messages:
+            self._serve(session, messages)
         return bool(data) and self._protocol.state is State.OPEN
 
-    def _take(self, frame: Frame, answer: Answer) -> None:
-        """Collect a message out of its frames and answer it when it is whole."""
-        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._partial = bytearray()
-            self._partial_form = Form.TEXT if frame.opcode is Opcode.TEXT else Form.BINARY
-        elif frame.opcode is not Opcode.CONT:
-            return
-        self._partial += frame.data
-        if not frame.fin:
-            return
-        message, self._partial = bytes(self._partial), bytearray()
+    def _serve(self, session: OpenedSession, messages: Sequence[tuple[bytes, Form]]) -> None:
+        """Do what was asked, and send the answers as they come."""
         try:
-            reply = answer(message, self._partial_form)
+            for found in session.take(messages):
+                if isinstance(found, Later):
+                    self._apart(found)
+                elif not (self._has_room() and self._send(found, must=True)):
+                    return
         except Exception:
             log.exception("a WebSocket request failed")
             self._disconnect(FAILED, "something went wrong on our side; the log has it")
-            return
-        self._send(reply, self._partial_form)
+
+    def _apart(self, later: Later) -> None:
+        """Send the answer of a request that waits when there is one."""
+
+        def answer() -> None:
+            try:
+                self._send([later.finish()], must=True)
+            except Exception:
+                log.exception("a WebSocket request failed")
+                self._disconnect(FAILED, "something went wrong on our side; the log has it")
+
+        threading.Thread(target=answer, name="websocket-waiting", daemon=True).start()
+
+    def _message(self, frame: Event) -> tuple[bytes, Form] | None:
+        """Collect a message out of its frames; None while it is not whole."""
+        if not isinstance(frame, Frame):
+            return None
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._partial = bytearray()
+            self._partial_form = Form.TEXT if frame.opcode is Opcode.TEXT else Form.BINARY
+            if frame.fin:
+                return bytes(frame.data), self._partial_form
+        elif frame.opcode is not Opcode.CONT:
+            return None
+        self._partial += frame.data
+        if not frame.fin:
+            return None
+        message, self._partial = bytes(self._partial), bytearray()
+        return message, self._partial_form
 
     def _beat(self) -> bool:
         """Nothing was heard for a while: ask whether somebody is there, or give up."""
@@ -187,32 +229,37 @@ class _Pump:
         self._flush()
         return True
 
-    def _send(self, data: bytes, form: Form) -> None:
+    def _has_room(self) -> bool:
+        """Wait until the client has read most of what was sent; False if it does not."""
+        if self._outbox.wait_for_room(self._settings.stall_limit):
+            return self._protocol.state is State.OPEN
+        self._disconnect(TOO_SLOW, "nothing is read")
+        return False
+
+    def _send(self, replies: Sequence[Reply], *, must: bool = False) -> bool:
+        """Put frames in line; False if, but for `must`, there is no room. After the end they are
+        dropped."""
         with self._sending:
             if self._protocol.state is not State.OPEN:
-                return
-            try:
-                if form is Form.TEXT:
-                    self._protocol.send_text(data)
+                return True
+            for reply in replies:
+                if reply.form is Form.TEXT:
+                    self._protocol.send_text(reply.frame)
                 else:
-                    self._protocol.send_binary(data)
-            except ConnectionClosed:
-                return
-            fits = self._enqueue()
-        if not fits:
-            self._disconnect(TOO_SLOW, "too much is waiting to be read")
+                    self._protocol.send_binary(reply.frame)
+            return self._enqueue(len(replies), must=must)
 
     def _flush(self) -> None:
         """Put in line what the protocol itself has to say: pongs, the close."""
         with self._sending:
-            fits = self._enqueue()
+            fits = self._enqueue(1)
         if not fits:
             self._disconnect(TOO_SLOW, "too much is waiting to be read")
 
-    def _enqueue(self) -> bool:
+    def _enqueue(self, frames: int, *, must: bool = False) -> bool:
         pieces = self._protocol.data_to_send()
         data = b"".join(pieces)
-        fits = not data or self._outbox.put(data)
+        fits = not data or self._outbox.put(data, frames=frames, must=must)
         if b"" in pieces:  # the protocol's sign that nothing more will come
             self._outbox.end()
             return True

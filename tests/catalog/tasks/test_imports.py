@@ -62,6 +62,21 @@ def test_a_staged_image_is_imported(catalog: Catalog) -> None:
     assert len(catalog.files()) == 1
 
 
+def test_findings_are_properties_as_after_an_upload(catalog: Catalog) -> None:
+    disk = bytearray(1 << 20)
+    disk[510:512] = b"\x55\xaa"
+    disk[446:462] = bytes([0, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0])
+    image_id = catalog.create_staged(bytes(disk))
+    catalog.import_(image_id)
+    catalog.work()
+    uploaded = catalog.show(catalog.create_active(bytes(disk)))
+    assert uploaded["introspected_partition_table"]
+    imported = catalog.show(image_id)
+    found = {name: value for name, value in imported.items() if name.startswith("introspected_")}
+    assert found.items() <= uploaded.items()
+    assert "introspected_partition_table" in found
+
+
 def test_the_data_goes_to_every_store_that_is_named(catalog: Catalog) -> None:
     image_id = catalog.create_staged(DATA)
     assert catalog.import_(image_id, stores=["second", "main"]).status_code == 202
@@ -320,6 +335,21 @@ class TestCancelAndRetry:
         (task,) = catalog.tasks(image_id)
         assert (task["status"], "cancelled" in task["message"]) == ("failure", True)
         assert len(catalog.files()) == 1
+
+    def test_a_task_whose_worker_died_needs_no_other_to_be_cancelled(
+        self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image_id = catalog.create_staged(DATA)
+        catalog.import_(image_id)
+        monkeypatch.setattr(catalog.api.worker, "_work", lambda _job: None)  # it dies here
+        catalog.work()
+        assert catalog.tasks(image_id)[0]["status"] == "processing"
+        assert self.act(catalog, image_id, "cancel") == 202
+        assert catalog.show(image_id)["status"] == "importing"
+        catalog.clock.advance(31)
+        assert self.act(catalog, image_id, "cancel") == 202
+        assert catalog.show(image_id)["status"] == "uploading"
+        assert catalog.tasks(image_id)[0]["status"] == "failure"
 
     def test_a_retry_needs_what_the_first_try_needed(self, catalog: Catalog) -> None:
         image_id = catalog.create_staged(DATA)

@@ -22,11 +22,13 @@ from kilo_catalog.domain.import_request import (
 )
 from kilo_catalog.domain.import_work import ImportWork, WorkBlob, state_of, with_work, work_of
 from kilo_catalog.domain.importing import activate, close, miss, place
+from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import ImportConflict, TaskCancelled, TaskLost
 from kilo_catalog.service.blob_removal import doom
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.import_undo import undo_import
+from kilo_catalog.service.introspection import publish
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.tasks.flow import Flow, Step
 from kilo_catalog.tasks.flows.blobs import Blobs
@@ -50,6 +52,7 @@ class ImportFlow(Flow):
     blobs: Blobs
     events: EventRecorder
     quotas: ProjectQuotas
+    limits: Limits
     clock: Clock
     types = (IMPORT_TASK, ADMIN_TASK)
 
@@ -71,9 +74,8 @@ class ImportFlow(Flow):
         return undo_import(transaction, task, message, now)
 
     def _read(self, job: Job, source: Source) -> None:
-        blob = source.read(job)
-        work = structs.replace(work_of(job.task), blob=blob)
-        owned = blob.location if blob.own else None
+        work = source.read(job)
+        owned = work.blob.location if work.blob is not None and work.blob.own else None
         job.finish_step(source.name, state_of(work), lambda _tx: None, owned=owned)
 
     def _store(self, job: Job, name: str) -> None:
@@ -124,7 +126,7 @@ class ImportFlow(Flow):
             if not work.placed:
                 self.quotas.room(transaction, image.owner).check(facts.size)
             image = with_work(image, work)
-        placed = place(image, location, facts, self.clock.now())
+        placed = publish(place(image, location, facts, self.clock.now()), self.limits)
         if at_once:
             self._activate_record(transaction, job, image, placed)
         else:

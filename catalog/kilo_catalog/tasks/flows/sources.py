@@ -1,19 +1,24 @@
 """Where the data of an import comes from: one class per import method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from kilo_catalog.db.base import UnitOfWork
+from kilo_catalog.domain.attributes import check_properties
 from kilo_catalog.domain.image import DataFacts, Image
 from kilo_catalog.domain.import_request import plan_of
-from kilo_catalog.domain.import_work import WorkBlob
+from kilo_catalog.domain.import_work import ImportWork, WorkBlob
+from kilo_catalog.domain.limits import Limits
 from kilo_catalog.errors import ImportConflict
 from kilo_catalog.service.intake import Intake, formats_of
+from kilo_catalog.service.protections import PropertyProtections
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.tasks.flows.blobs import Blobs, Check
+from kilo_catalog.tasks.flows.regions import Region, RemoteImage
 from kilo_catalog.tasks.job import Job
+from kilo_common.fetch.errors import FetchFailed
 from kilo_common.fetch.fetcher import Fetcher, FetchStream
 
 
@@ -24,8 +29,8 @@ class Source(ABC):
     """The step's."""
 
     @abstractmethod
-    def read(self, job: Job) -> WorkBlob:
-        """The data, as the import's working blob.
+    def read(self, job: Job) -> ImportWork:
+        """The data, as the import's working blob, and what came with it.
 
         Raises:
             ImageNotFound: the image was deleted.
@@ -40,12 +45,12 @@ class StagedSource(Source):
     unit_of_work: UnitOfWork
     name = "take"
 
-    def read(self, job: Job) -> WorkBlob:
+    def read(self, job: Job) -> ImportWork:
         image = image_of(self.unit_of_work, job)
         if image.staged is None:
             raise ImportConflict("The staged data is gone; stage it again", image_id=image.id)
         staged = image.staged
-        return WorkBlob(
+        blob = WorkBlob(
             store=staged.store,
             key=staged.key,
             facts=staged.facts,
@@ -53,24 +58,81 @@ class StagedSource(Source):
             container_format=image.container_format,
             own=False,
         )
+        return ImportWork(blob=blob)
+
+
+@dataclass(frozen=True)
+class Download:
+    """The way of an answer's body into the staging store, within what its image may have."""
+
+    unit_of_work: UnitOfWork
+    blobs: Blobs
+    intake: Intake
+    quotas: ProjectQuotas
+
+    def take_in(
+        self, job: Job, image: Image, stream: FetchStream, formats: tuple[str, str]
+    ) -> WorkBlob:
+        """The body as a working blob. Raises as `Blobs.take_in`; QuotaExceeded, ImageTooLarge."""
+        check = size_check(self.unit_of_work, self.intake, self.quotas, image)
+        if stream.length is not None:
+            check(stream.length)
+        blocks = _blocks(stream, self.blobs.block_size)
+        return self.blobs.take_in(job, blocks, formats, total=stream.length, check=check)
 
 
 @dataclass(frozen=True)
 class WebSource(Source):
     """`web-download`: from a URL, through the guarded fetcher."""
 
-    unit_of_work: UnitOfWork
     fetcher: Fetcher
-    blobs: Blobs
-    intake: Intake
-    quotas: ProjectQuotas
+    download: Download
     name = "download"
 
-    def read(self, job: Job) -> WorkBlob:
-        image = image_of(self.unit_of_work, job)
+    def read(self, job: Job) -> ImportWork:
+        image = image_of(self.download.unit_of_work, job)
         uri = plan_of(job.task).request.uri
         with self.fetcher.open(uri) as stream:
-            return download(self, job, image, stream, formats_of(image))
+            return ImportWork(blob=self.download.take_in(job, image, stream, formats_of(image)))
+
+
+@dataclass(frozen=True)
+class RegionSource(Source):
+    """`glance-download`: an image of another catalog, with its formats and some properties."""
+
+    regions: Mapping[str, Region]
+    download: Download
+    protections: PropertyProtections
+    limits: Limits
+    name = "download"
+
+    def read(self, job: Job) -> ImportWork:
+        image = image_of(self.download.unit_of_work, job)
+        request = plan_of(job.task).request
+        if request.region not in self.regions:
+            raise ImportConflict(f"The catalog {request.region[:64]!r} is not configured any more")
+        region = self.regions[request.region]
+        session = region.sign_in(job.context, request.interface)
+        remote = region.find(session, request.remote_id)
+        properties = self._properties(job, image, remote)
+        with region.open(session, remote) as stream:
+            blob = self.download.take_in(job, image, stream, remote.formats)
+        if not remote.is_like(blob.facts):
+            raise FetchFailed(
+                f"What came from {request.region} is not what the image {remote.id} has there: "
+                "the hashes differ"
+            )
+        return ImportWork(blob=blob, properties=properties)
+
+    def _properties(self, job: Job, image: Image, remote: RemoteImage) -> Mapping[str, str]:
+        """What comes with the image: not what it has here already, nor what its owner may not
+        set."""
+        new = {
+            name: value for name, value in remote.properties.items() if name not in image.properties
+        }
+        allowed = self.protections.creatable(job.context, image, new)
+        check_properties({**image.properties, **allowed}, self.limits)
+        return allowed
 
 
 @dataclass(frozen=True)
@@ -81,11 +143,11 @@ class CopySource(Source):
     blobs: Blobs
     name = "find"
 
-    def read(self, job: Job) -> WorkBlob:
+    def read(self, job: Job) -> ImportWork:
         image = image_of(self.unit_of_work, job)
         for location in image.locations:
             if location.store in self.blobs.stores:
-                return WorkBlob(
+                blob = WorkBlob(
                     store=location.store,
                     key=location.key,
                     facts=DataFacts(
@@ -94,28 +156,19 @@ class CopySource(Source):
                         image.checksum or "",
                         image.os_hash_algo or "",
                         image.os_hash_value or "",
+                        image.findings,
                     ),
                     disk_format=image.disk_format,
                     container_format=image.container_format,
                     own=False,
                 )
+                return ImportWork(blob=blob)
         raise ImportConflict("None of the stores that have the image is configured", id=image.id)
 
 
 def image_of(unit_of_work: UnitOfWork, job: Job) -> Image:
     """The task's image. Raises ImageNotFound."""
     return unit_of_work.read(lambda tx: tx.images.get(job.task.image_id or ""))
-
-
-def download(
-    source: "WebSource", job: Job, image: Image, stream: FetchStream, formats: tuple[str, str]
-) -> WorkBlob:
-    """An answer's body as a working blob, within what the image and its project may have."""
-    check = size_check(source.unit_of_work, source.intake, source.quotas, image)
-    if stream.length is not None:
-        check(stream.length)
-    blocks = _blocks(stream, source.blobs.block_size)
-    return source.blobs.take_in(job, blocks, formats, total=stream.length, check=check)
 
 
 def size_check(

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from kilo_common.db.prepared import Prepared
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Topic, TopicKey
-from kilo_messaging.storage.base import Posted
+from kilo_messaging.storage.base import Outcome, Post, Posted
 from kilo_messaging.storage.sql.lanes import open_lanes
-from kilo_messaging.storage.sql.post_line import Outcome, Post
 from kilo_messaging.storage.sql.subscriptions import record_deliveries
 from kilo_messaging.storage.sql.tables import (
     deduplication,

@@ -14,7 +14,9 @@ from kilo_messaging.domain.topic import Ordering, TopicKey
 from kilo_messaging.storage.base import (
     WINDOW,
     MessageStore,
+    Outcome,
     Page,
+    Post,
     Posted,
     Prepare,
     Stats,
@@ -23,7 +25,7 @@ from kilo_messaging.storage.sql.bulk import purge, redrive, remove
 from kilo_messaging.storage.sql.inserts import insert_posts
 from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
 from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
-from kilo_messaging.storage.sql.post_line import Outcome, Post, PostLine
+from kilo_messaging.storage.sql.post_line import PostLine
 from kilo_messaging.storage.sql.sweep import sweep
 from kilo_messaging.storage.sql.tables import (
     claims,
@@ -85,7 +87,13 @@ class SqlMessages(MessageStore):
         once: str | None = None,
         window: timedelta = WINDOW,
     ) -> Posted | None:
-        return self._line.post(Post(key, prepare, now, once, window))
+        (outcome,) = self._line.post([Post(key, prepare, now, once, window)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def post_all(self, posts: Sequence[Post]) -> list[Outcome]:
+        return self._line.post(posts)
 
     def _post_all(self, posts: Sequence[Post]) -> list[Outcome]:
         try:

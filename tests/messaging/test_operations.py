@@ -73,8 +73,15 @@ def test_the_sweeper_empties_what_expired(
         post(sql_api, context, "q", ttl=60)
     sql_api.operations.claims.create(context, "q", ttl=60, limit=1)
     clock.advance(3600)
+    stores = sql_api.operations.desk.stores
+    assert stores.deliveries is not None
     sweeper = Sweeper(
-        sql_api.operations.desk.stores.messages, clock, interval=1.0, key_window=86400
+        stores.messages,
+        clock,
+        interval=1.0,
+        key_window=86400,
+        deliveries=stores.deliveries,
+        log_retention=86400,
     )
     assert sweeper.sweep() == 4
     assert sql_api.database is not None

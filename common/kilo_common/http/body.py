@@ -7,6 +7,8 @@ import msgspec
 
 from kilo_common.errors import InvalidInput, TooLarge
 
+_AT_ONCE = 65536
+
 
 class BodyTruncated(InvalidInput):
     """The client went away, or broke the framing, before the whole body had arrived."""
@@ -46,27 +48,19 @@ def iter_body(environ: dict[str, Any], size: int) -> Iterator[bytes]:
     Raises:
         BodyTruncated: it ended early. What was yielded before is then not a whole body.
     """
-    source: ByteReader = environ["wsgi.input"]
     expected = declared_length(environ)
     if expected is None and not _is_chunked(environ):
         return
     received = 0
     while expected is None or received < expected:
         wanted = size if expected is None else min(size, expected - received)
-        try:
-            piece = source.read(wanted)
-        except (OSError, ValueError) as fault:
-            raise BodyTruncated(f"The request body broke off: {fault}", received=received) from None
+        piece = _read(environ, wanted, received)
         if not piece:
             break
         received += len(piece)
         yield piece
     if expected is not None and received < expected:
-        raise BodyTruncated(
-            f"The request body ended after {received} of {expected} bytes",
-            received=received,
-            expected=expected,
-        )
+        raise _ended_early(received, expected)
 
 
 def read_body(environ: dict[str, Any], limit: int) -> bytes:
@@ -76,11 +70,17 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
         TooLarge: there is more.
         BodyTruncated: there is less than was announced.
     """
-    if (declared_length(environ) or 0) > limit:
+    expected = declared_length(environ)
+    if expected is not None and expected <= _AT_ONCE and expected <= limit:
+        body = _read(environ, expected, 0) if expected else b""
+        if len(body) == expected:
+            return body
+        raise _ended_early(len(body), expected)
+    if (expected or 0) > limit:
         raise TooLarge(f"The request body may have at most {limit} bytes", limit=limit)
     pieces: list[bytes] = []
     total = 0
-    for piece in iter_body(environ, 65536):
+    for piece in iter_body(environ, _AT_ONCE):
         total += len(piece)
         if total > limit:
             raise TooLarge(f"The request body may have at most {limit} bytes", limit=limit)
@@ -102,6 +102,22 @@ def read_json(environ: dict[str, Any], limit: int) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise JsonInvalid(f"The request body is not valid JSON: {fault}") from None
+
+
+def _read(environ: dict[str, Any], size: int, received: int) -> bytes:
+    source: ByteReader = environ["wsgi.input"]
+    try:
+        return source.read(size)
+    except (OSError, ValueError) as fault:
+        raise BodyTruncated(f"The request body broke off: {fault}", received=received) from None
+
+
+def _ended_early(received: int, expected: int) -> BodyTruncated:
+    return BodyTruncated(
+        f"The request body ended after {received} of {expected} bytes",
+        received=received,
+        expected=expected,
+    )
 
 
 def _is_chunked(environ: dict[str, Any]) -> bool:

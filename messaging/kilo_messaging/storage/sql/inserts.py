@@ -1,10 +1,10 @@
 """Writing many posts in one transaction."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
+import msgspec
 import sqlalchemy as sa
 
 from kilo_common.db.prepared import Prepared
@@ -59,7 +59,7 @@ def insert_posts(connection: sa.Connection, posts: Sequence[Post]) -> list[Outco
         wanted = record_deliveries(connection, placed, now)
         if wanted:
             outcomes = [
-                replace(outcome, recorded=known[post.key][0] in wanted)
+                msgspec.structs.replace(outcome, recorded=known[post.key][0] in wanted)
                 if isinstance(outcome, Posted)
                 else outcome
                 for post, outcome in zip(posts, outcomes, strict=True)

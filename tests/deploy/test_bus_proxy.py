@@ -63,7 +63,7 @@ def test_it_passes_on_until_it_is_told_otherwise(proxy: "subprocess.Popen[str]")
     assert "delay takes SECONDS, and 'soon' is no such number" in next(said)
     assert "There is no 'explode'; there are: delay, throttle, freeze" in next(said)
     assert next(said) == "ok\n"
-    with socket.create_connection(place, timeout=5) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), socket.create_connection(place, timeout=5) as client:
         client.recv(5)
     proxy.stdin.write("quit\n")
     assert proxy.wait(10) == 0

@@ -9,6 +9,7 @@ InvalidInput
 ├── MetadefInvalid           a metadata definition is malformed
 ├── StoreUnknown             no store of that name is configured
 ├── ImportInvalid            the body of an import or of a task cannot be understood
+├── ConversionInvalid        there is no such conversion
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
@@ -18,7 +19,10 @@ InvalidInput
 │   └── QuotaExceeded        more than a project's images may take
 ├── UnsupportedMedia
 │   ├── MediaTypeUnsupported the request's Content-Type is not one the path takes
-│   └── FormatRefused        the bytes are not the declared format, or not a safe one
+│   ├── FormatRefused        the bytes are not the declared format, or not a safe one
+│   ├── ConversionFailed     the bytes cannot be converted
+│   ├── CompressionRefused   what is compressed is damaged, or far more than it says
+│   └── SignatureInvalid     the image's signature is not that of its bytes, or nobody's we trust
 └── RangeNotSatisfiable
     └── RangeUnsatisfiable   bytes were asked for that the image does not have
 Forbidden
@@ -92,6 +96,10 @@ class ImportInvalid(errors.InvalidInput):
     code = "catalog.import.invalid"
 
 
+class ConversionInvalid(errors.InvalidInput):
+    code = "catalog.conversion.invalid"
+
+
 class UploadMismatch(errors.InvalidInput):
     code = "catalog.upload.mismatch"
 
@@ -122,6 +130,18 @@ class MediaTypeUnsupported(errors.UnsupportedMedia):
 
 class FormatRefused(errors.UnsupportedMedia):
     code = "catalog.image.format_refused"
+
+
+class ConversionFailed(errors.UnsupportedMedia):
+    code = "catalog.conversion.failed"
+
+
+class CompressionRefused(errors.UnsupportedMedia):
+    code = "catalog.compression.refused"
+
+
+class SignatureInvalid(errors.UnsupportedMedia):
+    code = "catalog.signature.invalid"
 
 
 class RangeUnsatisfiable(errors.RangeNotSatisfiable):

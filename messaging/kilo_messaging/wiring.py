@@ -8,7 +8,6 @@ from kilo_common.bus.listener import NotificationListener
 from kilo_common.bus.target import Target
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import Schema
-from kilo_common.errors import ConfigInvalid
 from kilo_common.http.gateway import (
     Environ,
     Gateway,
@@ -161,12 +160,6 @@ def build_over(
 def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     """What delivers to subscribers, in a process of its own. Raises as `build`."""
     stores, _database = _open_stores(settings, runtime)
-    if stores.deliveries is None:
-        raise ConfigInvalid(
-            "messaging.database.url: this store keeps no subscriptions, so there is nothing to "
-            "deliver",
-            key="messaging.database.url",
-        )
     desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")

@@ -35,8 +35,6 @@ class SubscriptionStoreContract:
     @pytest.fixture(autouse=True)
     def _set_up(self, stores: Stores) -> None:
         self.stores = stores
-        assert stores.subscriptions is not None
-        assert stores.deliveries is not None
         self.subscriptions: SubscriptionStore = stores.subscriptions
         self.deliveries: DeliveryStore = stores.deliveries
         self.clock = FakeClock()
@@ -121,6 +119,7 @@ class SubscriptionStoreContract:
         status: int = 200,
     ) -> Settlement:
         return Settlement(
+            key=job.subscription.key,
             subscription_id=job.subscription.id,
             attempt=Attempt(
                 delivery=delivery.position,

@@ -14,6 +14,8 @@ from kilo_common.errors import ConfigInvalid, Unavailable
 from kilo_common.settings import DatabaseSettings
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import new_message
+from kilo_messaging.domain.subscription import Subscription
+from kilo_messaging.domain.subscription_options import read_options
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.storage.base import Page, Stores
 from kilo_messaging.storage.redis.durability import RedisVolatile, what_is_wrong
@@ -152,6 +154,34 @@ def test_letters_on_their_way_arrive_once_though_somebody_died_between(
         assert client.hlen(leaving) == 0
         sweep(timedelta(hours=4))
         assert client.zcard(Keys("interrupted:").of_topic(dead)[18]) == 0
+
+
+@pytest.mark.services
+def test_a_delivery_is_found_though_who_posted_it_died_before_planning_it(
+    durable_redis: RedisServer,
+) -> None:
+    later = NOW + timedelta(minutes=10)
+    with (
+        closing(opened(f"{durable_redis.url}?prefix=unplanned:")) as stores,
+        durable_redis.client as client,
+    ):
+        subscription = Subscription(
+            id="00000000-0000-0000-0000-000000000001",
+            key=KEY,
+            subscriber="http://hook.example/",
+            ttl=36000,
+            options=read_options({}),
+            given={},
+            created_at=NOW,
+        )
+        stores.subscriptions.create(subscription, NOW)
+        post(stores, "one", ttl=36000)
+        client.delete(Keys("unplanned:").due)
+        lease = later + timedelta(seconds=60)
+        assert not stores.deliveries.claim(later, lease, limit=9, each=9)
+        stores.deliveries.sweep(later, 100, NOW)
+        (job,) = stores.deliveries.claim(later, lease, limit=9, each=9)
+        assert job.deliveries[0].notice.message_id == "one"
 
 
 def test_what_a_server_must_be_set_to() -> None:

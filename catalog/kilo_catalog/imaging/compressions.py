@@ -1,14 +1,8 @@
 """Compressed files: which compression, and, as far as the first bytes tell, of what."""
 
-import bz2
-import lzma
-import zlib
-
+from kilo_catalog.imaging.packed import FAULTS, UNPACKERS
 from kilo_catalog.imaging.scan import HEAD, Sheet
 from kilo_catalog.imaging.signatures import recognise
-
-_MOST_MEMORY = 80 << 20
-"""For an xz dictionary; the usual at level 9 is 65 MiB."""
 
 
 def parse_compressed(sheet: Sheet, head: bytes) -> None:
@@ -21,13 +15,10 @@ def parse_compressed(sheet: Sheet, head: bytes) -> None:
 
 def peek(compression: str, head: bytes) -> bytes:
     """What the first bytes unpack to, HEAD of it at most; nothing where we cannot tell."""
-    try:
-        if compression == "gzip":
-            return zlib.decompressobj(31).decompress(head, HEAD)
-        if compression == "bzip2":
-            return bz2.BZ2Decompressor().decompress(head, HEAD)
-        if compression == "xz":
-            return lzma.LZMADecompressor(lzma.FORMAT_XZ, _MOST_MEMORY).decompress(head, HEAD)
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+    unpacker = UNPACKERS.get(compression)
+    if unpacker is None:
         return b""
-    return b""
+    try:
+        return unpacker().decompress(head, HEAD)
+    except FAULTS:
+        return b""

@@ -23,7 +23,7 @@ class _Luks2(msgspec.Struct):
     segments: Mapping[str, _Luks2Segment]
 
 
-def parse_vdi(sheet: Sheet, head: bytes) -> None:
+def parse_vdi(scan: Scan, sheet: Sheet, head: bytes) -> None:
     """VirtualBox's disks, version 1.1."""
     if len(head) < 0x1B8:
         sheet.dangers.append("its header is cut short")
@@ -42,6 +42,15 @@ def parse_vdi(sheet: Sheet, head: bytes) -> None:
         return
     sheet.virtual_size = size
     sheet.facts["block_size"] = str(block)
+    (data,) = struct.unpack_from("<I", head, 0x158)
+    (allocated,) = struct.unpack_from("<I", head, 0x184)
+
+    def measure(found: int, _tail: bytes) -> None:
+        # The last block may be shorter than the others.
+        if allocated and found <= data + (allocated - 1) * block:
+            sheet.dangers.append("it is cut short")
+
+    scan.at_end(measure)
 
 
 def parse_qed(sheet: Sheet, head: bytes) -> None:

@@ -36,7 +36,7 @@ class Inspector:
         self._scan = Scan()
         self._scan.start(self._begin())
 
-    def feed(self, block: bytes) -> None:
+    def feed(self, block: bytes | memoryview) -> None:
         """The next bytes.
 
         Raises:
@@ -85,8 +85,8 @@ class Inspector:
             return self._parse_raw(head)
         if found in COMPRESSIONS:
             parse_compressed(sheet, head)
-        elif found in ("luks", "iso"):
-            {"luks": parse_luks, "iso": parse_iso}[found](scan, sheet, head)
+        elif found in _MEASURED:
+            _MEASURED[found](scan, sheet, head)
         elif found in _HEADERS:
             _HEADERS[found](sheet, head)
         return None
@@ -117,9 +117,9 @@ class Inspector:
             raise refuse(self._disk, self._container, self._sheet.format, dangers[0])
 
 
+_MEASURED = {"luks": parse_luks, "iso": parse_iso, "vdi": parse_vdi}
 _HEADERS = {
     "qcow2": parse_qcow2,
-    "vdi": parse_vdi,
     "qed": parse_qed,
     "ploop": parse_ploop,
 }

@@ -37,7 +37,6 @@ class Dispatcher:
         self, stores: Stores, senders: Senders, clock: Clock, settings: DeliverySettings
     ) -> None:
         """The stores must keep deliveries."""
-        assert stores.deliveries is not None, "checked where the service is put together"
         self._deliveries: DeliveryStore = stores.deliveries
         self._topics = stores.topics
         self._senders = senders
@@ -150,6 +149,7 @@ class Dispatcher:
             due_at = self._retry_at(job, delivery, answer, now)
             result = Result.FAILED if due_at is None else Result.RETRY
         return Settlement(
+            key=job.subscription.key,
             subscription_id=job.subscription.id,
             attempt=Attempt(
                 delivery=delivery.position,

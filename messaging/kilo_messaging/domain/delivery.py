@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.subscription import WELL, Subscription, SubscriptionState
+from kilo_messaging.domain.topic import TopicKey
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -87,6 +88,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
 class Settlement(Struct, frozen=True, kw_only=True):
     """How a worker's attempt at one delivery ended."""
 
+    key: TopicKey
+    """The subscription's topic."""
     subscription_id: str
     attempt: Attempt
     due_at: datetime | None = None

@@ -23,8 +23,8 @@ class Sweeper:
         *,
         interval: float,
         key_window: int,
-        deliveries: DeliveryStore | None = None,
-        log_retention: int = 0,
+        deliveries: DeliveryStore,
+        log_retention: int,
     ) -> None:
         """`key_window` and `log_retention` are in seconds."""
         self._messages = messages
@@ -55,8 +55,7 @@ class Sweeper:
         while not self._stopping.is_set():
             now = self._clock.now()
             batch = self._messages.sweep(now, BATCH, now - self._window)
-            if self._deliveries is not None:
-                batch = max(batch, self._deliveries.sweep(now, BATCH, now - self._retention))
+            batch = max(batch, self._deliveries.sweep(now, BATCH, now - self._retention))
             removed += batch
             if batch < BATCH:
                 break

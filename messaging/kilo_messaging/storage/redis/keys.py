@@ -32,6 +32,24 @@ PARTS = (
     "arrived",
 )
 """The keys of a topic, in the order in which scripts get them (`lua/common.lua`)."""
+DELIVERY_PARTS = (
+    "subscriptions",
+    "subscribers",
+    "health",
+    "subscriptions-expiry",
+    "deliveries",
+    "deliveries-of",
+    "deliveries-due",
+    "deliveries-expiry",
+    "notices",
+    "notice-uses",
+    "delivery-lanes",
+    "lane-fronts",
+    "log",
+    "log-of",
+    "log-at",
+)
+"""Those of its subscriptions, which some scripts get after the others (`lua/deliveries.lua`)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,10 @@ class Keys:
         """All keys of a topic, in the order of `PARTS`."""
         return _of_topic(self.prefix, key)
 
+    def with_deliveries(self, key: TopicKey) -> tuple[str, ...]:
+        """The same and those of its subscriptions, in the order of `DELIVERY_PARTS`."""
+        return _with_deliveries(self.prefix, key)
+
     def names(self, project_id: str) -> str:
         """A sorted set of the names of a project's topics."""
         return f"{self.prefix}{{{quote(project_id, safe='')}}}:names"
@@ -54,6 +76,16 @@ class Keys:
         return f"{self.prefix}{{sweeps}}"
 
     @property
+    def due(self) -> str:
+        """The same of topics with deliveries, by when the next of them is due."""
+        return f"{self.prefix}{{deliveries}}"
+
+    @property
+    def subscribed(self) -> str:
+        """The same of topics with subscriptions, by when their deliveries are to be swept."""
+        return f"{self.prefix}{{subscribed}}"
+
+    @property
     def once(self) -> str:
         """The same of topics with keys of posts that are made once, by the age of the oldest."""
         return f"{self.prefix}{{once}}"
@@ -62,6 +94,12 @@ class Keys:
 @lru_cache(maxsize=4096)
 def _of_topic(prefix: str, key: TopicKey) -> tuple[str, ...]:
     return tuple(f"{prefix}{{{tag_of(key)}}}:{part}" for part in PARTS)
+
+
+@lru_cache(maxsize=4096)
+def _with_deliveries(prefix: str, key: TopicKey) -> tuple[str, ...]:
+    own = (f"{prefix}{{{tag_of(key)}}}:{part}" for part in DELIVERY_PARTS)
+    return (*_of_topic(prefix, key), *own)
 
 
 def tag_of(key: TopicKey) -> str:

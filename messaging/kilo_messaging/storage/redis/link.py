@@ -34,7 +34,7 @@ T = TypeVar("T")
 MOST = 128
 _ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError)
 """Answers of a cluster whose nodes share the keys out anew."""
-_ONCE = frozenset({"pop", "redrive"})
+_ONCE = frozenset({"pop", "redrive", "deliveries_settle"})
 """Scripts that must not run twice for one call. All others find that they ran before."""
 
 

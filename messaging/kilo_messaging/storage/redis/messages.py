@@ -8,9 +8,12 @@ from typing import Any
 from kilo_messaging.domain.message import Message, check_deletable
 from kilo_messaging.domain.topic import Topic, TopicKey
 from kilo_messaging.storage.base import WINDOW, Found, MessageStore, Page, Posted, Prepare, Stats
+from kilo_messaging.storage.redis.delivery_plans import DeliveryPlans
+from kilo_messaging.storage.redis.delivery_records import wanted_by
 from kilo_messaging.storage.redis.keys import Keys, tag_of
 from kilo_messaging.storage.redis.link import RedisLink
 from kilo_messaging.storage.redis.records import body_of, message_of, micros, packed, record_of
+from kilo_messaging.storage.redis.subscriptions import Subscribed
 from kilo_messaging.storage.redis.sweep import Sweep
 from kilo_messaging.storage.redis.topics import RedisTopics
 from kilo_messaging.storage.redis.transit import Transit
@@ -19,11 +22,21 @@ from kilo_messaging.storage.redis.transit import Transit
 class RedisMessages(MessageStore):
     """Messages in Redis."""
 
-    def __init__(self, link: RedisLink, keys: Keys, topics: RedisTopics, transit: Transit) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        keys: Keys,
+        topics: RedisTopics,
+        transit: Transit,
+        subscribed: Subscribed,
+        plans: DeliveryPlans,
+    ) -> None:
         self._link = link
         self._keys = keys
         self._topics = topics
         self._transit = transit
+        self._subscribed = subscribed
+        self._plans = plans
         self._sweep = Sweep(link, keys, transit)
 
     def post(
@@ -45,15 +58,17 @@ class RedisMessages(MessageStore):
                 found = self._topics.ensure(key, now)
             version, topic = found
             messages = list(prepare(topic))
-            answer = self._run(
+            wanted = self._wanted(key, version, topic, messages, now)
+            answer = self._link.run(
                 "post",
-                key,
-                now,
+                self._keys.with_deliveries(key) if wanted else self._keys.of_topic(key),
+                micros(now),
                 version,
                 once or "",
                 micros(now + window),
                 packed([[*record_of(each, topic), each.dedup_id or ""] for each in messages]),
                 *(body_of(each) for each in messages),
+                *wanted,
             )
             if answer[0] != b"stale":
                 return self._posted(key, messages, answer)
@@ -160,9 +175,26 @@ class RedisMessages(MessageStore):
     ) -> Posted | None:
         if answer[0] == b"known":
             return None
-        _posted, sweep_at, kept = answer
+        _posted, sweep_at, kept, due = answer
         self._transit.plan_sweep(key, sweep_at)
+        self._plans.plan(key, due)
         return Posted(
             [found.decode() for found, _position in kept],
             [message for message, (_id, position) in zip(messages, kept, strict=True) if position],
+            recorded=bool(due),
         )
+
+    def _wanted(
+        self,
+        key: TopicKey,
+        version: bytes,
+        topic: Topic,
+        messages: Sequence[Message],
+        now: datetime,
+    ) -> list[bytes]:
+        """For each message who wants it, as the script takes it; nothing where nobody does."""
+        subscriptions = self._subscribed.to(key, version)
+        if not subscriptions:
+            return []
+        wanted = [wanted_by(each, topic, subscriptions, now) for each in messages]
+        return [packed(wanted)] if any(wanted) else []

@@ -6,9 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _HANDS_OUT = frozenset({"claim", "pop"})
-_ALONE = frozenset({"plan"})
-_READS = frozenset({"get", "claim_get"})
-_GROWS = frozenset({"post", "arrive", "topic_create", "topic_update"})
+_DELIVERS = frozenset(
+    {
+        "post",
+        "deliveries_claim",
+        "deliveries_forget",
+        "deliveries_page",
+        "deliveries_redeliver",
+        "deliveries_settle",
+        "deliveries_sweep",
+        "log_page",
+        "subscription_create",
+        "subscription_update",
+    }
+)
+_ALONE = frozenset({"plan", "replan"})
+_READS = frozenset({"get", "claim_get", "deliveries_page", "log_page"})
+_GROWS = frozenset(
+    {
+        *("post", "arrive", "topic_create", "topic_update"),
+        *("subscription_create", "subscription_update"),
+    }
+)
 NAMES = (
     "arrive",
     "claim",
@@ -17,14 +36,24 @@ NAMES = (
     "claim_update",
     "delete",
     "delete_many",
+    "deliveries_claim",
+    "deliveries_forget",
+    "deliveries_page",
+    "deliveries_redeliver",
+    "deliveries_settle",
+    "deliveries_sweep",
     "get",
+    "log_page",
     "page",
     "plan",
     "pop",
     "post",
     "purge",
     "redrive",
+    "replan",
     "stats",
+    "subscription_create",
+    "subscription_update",
     "sweep",
     "topic_create",
     "topic_delete",
@@ -53,7 +82,11 @@ def load_scripts() -> Mapping[str, Script]:
 
 def _load(name: str) -> Script:
     shared = [] if name in _ALONE else ["common"]
-    parts = [*shared, *(["hand_out"] if name in _HANDS_OUT else []), name]
+    if name in _HANDS_OUT:
+        shared.append("hand_out")
+    if name in _DELIVERS:
+        shared.append("deliveries")
+    parts = [*shared, name]
     source = "\n".join([_first_line(name), *(_read(part) for part in parts)]).encode()
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 

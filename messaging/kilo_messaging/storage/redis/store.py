@@ -3,10 +3,13 @@
 from kilo_common.settings import DatabaseSettings
 from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.redis.claims import RedisClaims
+from kilo_messaging.storage.redis.deliveries import RedisDeliveries
+from kilo_messaging.storage.redis.delivery_plans import DeliveryPlans
 from kilo_messaging.storage.redis.durability import check_durable
 from kilo_messaging.storage.redis.keys import Keys
 from kilo_messaging.storage.redis.link import RedisLink
 from kilo_messaging.storage.redis.messages import RedisMessages
+from kilo_messaging.storage.redis.subscriptions import RedisSubscriptions, Subscribed
 from kilo_messaging.storage.redis.topics import KnownTopics, RedisTopics
 from kilo_messaging.storage.redis.transit import Transit
 from kilo_messaging.storage.redis.url import read_url
@@ -29,6 +32,8 @@ def open_redis_store(settings: DatabaseSettings, *, durable: bool) -> Stores:
         raise
     keys = Keys(url.prefix)
     topics = RedisTopics(link, keys, KnownTopics())
+    subscribed = Subscribed(link, keys)
+    plans = DeliveryPlans(link, keys)
     transit = Transit(link, keys, topics)
 
     def check() -> None:
@@ -36,8 +41,10 @@ def open_redis_store(settings: DatabaseSettings, *, durable: bool) -> Stores:
 
     return Stores(
         topics=topics,
-        messages=RedisMessages(link, keys, topics, transit),
+        messages=RedisMessages(link, keys, topics, transit, subscribed, plans),
         claims=RedisClaims(link, keys, transit),
         check=check,
         close=link.close,
+        subscriptions=RedisSubscriptions(link, keys, topics, plans),
+        deliveries=RedisDeliveries(link, keys, plans),
     )

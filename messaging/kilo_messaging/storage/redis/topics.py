@@ -108,7 +108,7 @@ class RedisTopics(TopicStore):
 
     def delete(self, key: TopicKey) -> None:
         name = self._keys.names(key.project_id)
-        self._link.run("topic_delete", self._keys.of_topic(key), 0)
+        self._link.run("topic_delete", self._keys.with_deliveries(key), 0)
         self._link.command("ZREM", name, key.name)
         if self._find(key) is not None:  # somebody has made it anew
             self._link.command("ZADD", name, 0, key.name)

@@ -45,6 +45,7 @@ from kilo_messaging.storage.key_file import KeyFile
 from kilo_messaging.storage.redis.url import is_redis
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
+from kilo_messaging.transport.http.event_stream import EventStreams
 from kilo_messaging.transport.websocket import OpenedSession, OpenSession, WebSocketServer
 
 __all__ = [
@@ -143,7 +144,8 @@ def build_over(
         settings.http.cors_origins,
     )
     limit = max(settings.limits.post, settings.limits.metadata) + _SPARE
-    app = MessagingApp(dispatcher, websocket, body_limit=limit)
+    streams = EventStreams(desk, following, runtime.clock, pulse=settings.websocket.ping_interval)
+    app = MessagingApp(dispatcher, websocket, streams, body_limit=limit)
     return MessagingApi(
         app=_gateway(app, stores, settings, runtime),
         services=(

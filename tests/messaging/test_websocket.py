@@ -2,9 +2,10 @@
 
 import json
 import socket
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +69,19 @@ def test_a_follower_that_hardly_reads_loses_nothing_and_delays_nobody(server: Se
     slow.close()
 
 
-def test_who_asks_and_does_not_read_is_not_read_and_then_disconnected() -> None:
+def nothing() -> None:
+    pass
+
+
+@contextmanager
+def served(
+    settings: WebSocketSettings,
+    take: Callable[[Sequence[tuple[bytes, Form]]], Iterator[list[Reply]]],
+    is_known: Callable[[], bool] = lambda: True,
+) -> Iterator[tuple[socket.socket, Future[Iterable[bytes]]]]:
+    """The client's end of a connection that is open, and what its server is at."""
     ours, theirs = socket.socketpair()
-    asked: list[bytes] = []
-
-    def take(frames: Sequence[tuple[bytes, Form]]) -> Iterator[list[Reply]]:
-        for frame, form in frames:
-            asked.append(frame)
-            yield [Reply(b"x" * 1_000_000, form)]
-
-    def nothing() -> None:
-        pass
-
-    opened = OpenedSession(take, nothing, nothing, lambda: Form.TEXT, nothing)
-    settings = WebSocketSettings(stall_limit=0.05)
+    opened = OpenedSession(take, nothing, is_known, nothing, lambda: Form.TEXT, nothing)
     server = WebSocketServer(lambda _environ, _line: opened, settings, SystemClock(), ())
     environ = {
         "REQUEST_METHOD": "GET",
@@ -93,10 +93,33 @@ def test_who_asks_and_does_not_read_is_not_read_and_then_disconnected() -> None:
         TAKEOVER_KEY: lambda: ours,
     }
     with closing(ours), closing(theirs), ThreadPoolExecutor(1) as thread:
-        serving_it = thread.submit(server, environ)
-        theirs.sendall(b"\x81\x81\0\0\0\0x" * 100)
+        yield theirs, thread.submit(server, environ)
+
+
+def test_who_asks_and_does_not_read_is_not_read_and_then_disconnected() -> None:
+    asked: list[bytes] = []
+
+    def take(frames: Sequence[tuple[bytes, Form]]) -> Iterator[list[Reply]]:
+        for frame, form in frames:
+            asked.append(frame)
+            yield [Reply(b"x" * 1_000_000, form)]
+
+    with served(WebSocketSettings(stall_limit=0.05), take) as (client, serving_it):
+        client.sendall(b"\x81\x81\0\0\0\0x" * 100)
         assert serving_it.result(10) == []
     assert 1 <= len(asked) < 20
+
+
+def test_who_is_not_known_any_more_is_disconnected_and_told_why() -> None:
+    known = [True, True, False]
+    settings = WebSocketSettings(auth_interval=0.01)
+    with served(settings, lambda _frames: iter(()), lambda: known.pop(0)) as (client, serving_it):
+        assert serving_it.result(10) == []
+        received = b""
+        while piece := client.recv(65536):
+            received += piece
+    assert struct.pack("!H", 4003) in received.partition(b"\r\n\r\n")[2]
+    assert known == []
 
 
 def test_a_topic_is_a_stream_of_events(server: Server) -> None:

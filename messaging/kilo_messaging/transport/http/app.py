@@ -4,7 +4,7 @@ It routes by itself: the API has one table of paths and one dispatcher behind it
 would only wrap each answer once more on the way of every single message.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -55,10 +55,15 @@ class MessagingApp:
         dispatcher: Dispatcher,
         websocket: Session,
         streams: EventStreams,
+        is_known: Callable[[Mapping[str, str]], bool],
         *,
         body_limit: int,
     ) -> None:
-        """`websocket` serves a request that asks for an upgrade, until that connection ends."""
+        """`websocket` serves a request that asks for an upgrade, until that connection ends.
+
+        `is_known` tells by a request's headers whether its client still is.
+        """
+        self._is_known = is_known
         self._streams = streams
         self._dispatcher = dispatcher
         self._websocket = websocket
@@ -122,7 +127,13 @@ class MessagingApp:
         query = parse_query(environ.get("QUERY_STRING", ""))
         start = environ.get("HTTP_LAST_EVENT_ID") or query.get("cursor", END)
         context: RequestContext = environ[CONTEXT_KEY]
-        stream = self._streams.open(context, topic_name, start, environ.get(ENDING_KEY, never))
+        stream = self._streams.open(
+            context,
+            topic_name,
+            start,
+            environ.get(ENDING_KEY, never),
+            lambda: self._is_known(RequestHeaders(environ)),
+        )
         # A proxy that collects what it passes on would keep the events from the client.
         headers = [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
         start_response("200 OK", [("Content-Type", EVENT_STREAM), *headers])

@@ -6,7 +6,8 @@ the cursor behind its message, and its data the same JSON that a WebSocket follo
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
@@ -25,27 +26,43 @@ _RETRY = 1000
 """Milliseconds after which a client that was cut off comes back."""
 
 
+@dataclass(frozen=True)
+class StreamTimes:
+    """In seconds."""
+
+    pulse: float
+    """After so much silence a comment is sent, for proxies and dead connections."""
+    auth_interval: float
+    """So often it is asked whether the client is still known."""
+
+
 class EventStreams:
     """Opens streams."""
 
-    def __init__(self, desk: Desk, following: Following, clock: Clock, *, pulse: float) -> None:
-        """After `pulse` seconds of silence a comment is sent, for proxies and dead connections."""
+    def __init__(self, desk: Desk, following: Following, clock: Clock, times: StreamTimes) -> None:
         self._desk = desk
         self._following = following
         self._clock = clock
-        self._pulse = pulse
+        self._times = times
 
     def open(
-        self, context: RequestContext, topic_name: str, start: str, ending: Ending
+        self,
+        context: RequestContext,
+        topic_name: str,
+        start: str,
+        ending: Ending,
+        is_known: Callable[[], bool],
     ) -> "EventStream":
         """What is in the topic behind `start` (a cursor, or `start`, or `end`), and what comes.
+
+        It ends when the server is `ending`, or when the client is not known any more.
 
         Raises:
             NameInvalid, CursorInvalid, PolicyForbids: it cannot be followed so.
         """
         key = self._desk.key(context, topic_name)
         cursor = place_of(self._desk, self._following, context, key, start)
-        stream = EventStream(self._following, self._clock, self._pulse, ending)
+        stream = EventStream(self._following, self._clock, self._times, ending, is_known)
         stream.begin(self._following.follow(key, cursor, stream.offer))
         return stream
 
@@ -53,11 +70,19 @@ class EventStreams:
 class EventStream:
     """One client's stream: an iterable of pieces of text, to be closed in the end."""
 
-    def __init__(self, following: Following, clock: Clock, pulse: float, ending: Ending) -> None:
+    def __init__(
+        self,
+        following: Following,
+        clock: Clock,
+        times: StreamTimes,
+        ending: Ending,
+        is_known: Callable[[], bool],
+    ) -> None:
         self._following = following
         self._clock = clock
-        self._pulse = pulse
+        self._times = times
         self._ending = ending
+        self._is_known = is_known
         self._events: deque[bytes] = deque()
         self._size = 0
         self._filled = threading.Event()
@@ -82,12 +107,16 @@ class EventStream:
         # Its id lets a client that is cut off before the first message come back to this place.
         yield f"retry: {_RETRY}\nid: {self._follower.cursor}\n\n".encode()
         self._following.resume(self._follower)
-        said_at = self._clock.monotonic()
+        said_at = known_at = self._clock.monotonic()
         while not self._ending():
+            if self._clock.monotonic() - known_at >= self._times.auth_interval:
+                if not self._is_known():
+                    return
+                known_at = self._clock.monotonic()
             if self._filled.wait(_LOOK_UP):
                 yield self._take(self._follower)
                 said_at = self._clock.monotonic()
-            elif self._clock.monotonic() - said_at >= self._pulse:
+            elif self._clock.monotonic() - said_at >= self._times.pulse:
                 yield b":\n\n"
                 said_at = self._clock.monotonic()
 

@@ -34,7 +34,9 @@ class Catalog:
 
     def request(self, method: str, path: str, **rest: Any) -> TestResponse:
         headers = {"X-Project-Id": self.project, "X-Roles": self.roles, **rest.pop("headers", {})}
-        return Client(self.api.app).open(path, method=method, headers=headers, **rest)
+        # Buffered: the answer is read and closed, as a server does it.
+        options = {"buffered": True, **rest}
+        return Client(self.api.app).open(path, method=method, headers=headers, **options)
 
     def create(self, **values: Any) -> dict[str, Any]:
         answer = self.request("POST", "/v2/images", json=values)

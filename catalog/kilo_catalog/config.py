@@ -52,12 +52,12 @@ class UploadSettings(Section, frozen=True):
     block_size: Annotated[
         int,
         Meta(
-            description="Bytes read, hashed and written at a time. An upload holds about three "
-            "blocks in memory.",
+            description="Bytes read at a time. An upload holds up to nine such blocks in memory; "
+            "it is slower when they do not stay in the processor's cache.",
             ge=4096,
             le=64 << 20,
         ),
-    ] = 2 << 20
+    ] = 512 << 10
     lease: Annotated[
         float,
         Meta(

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 FOLDER = os.environ.get("TEST_RABBITMQ_FOLDER", "")
@@ -80,6 +81,21 @@ class Node:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def await_registration(self, queue: str) -> None:
+        """Return when a new quorum queue stands in the node's directory on disk.
+
+        That is written half a second after the declaration is answered. A node that is killed
+        sooner comes back with the queue and nobody to lead it, and confirms nothing that is sent to
+        it until somebody calls an election by hand (rabbitmq-server issue 10070).
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not any(queue.encode() in each.read_bytes() for each in self._directories()):
+            assert time.monotonic() < deadline, f"{queue} is not registered"
+            time.sleep(0.05)
+
+    def _directories(self) -> Iterator[Path]:
+        return (self._folder / "mnesia").glob("*/quorum/*/names.dets")
 
     def block(self) -> None:
         """Raise the memory alarm: publishers are blocked."""

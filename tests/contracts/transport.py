@@ -211,5 +211,23 @@ class TransportContract:
             thread.join()
         assert len(set(inbox.bodies(80))) == 80
 
+    def test_what_several_send_to_a_queue_that_is_not_there_is_all_kept(
+        self, transport: Transport, target: Target
+    ) -> None:
+        for number in range(5):
+            address = target.with_(topic=f"{target.topic}-{number}").topic_address
+            threads = [
+                threading.Thread(target=transport.publish, args=(address, b"%d" % sender))
+                for sender in range(8)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            inbox = Inbox()
+            consumer = transport.consume(address, inbox)
+            assert sorted(inbox.bodies(8)) == [b"%d" % sender for sender in range(8)]
+            consumer.cancel()
+
     def test_check_returns_while_the_broker_answers(self, transport: Transport) -> None:
         transport.check()

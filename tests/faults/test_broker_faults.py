@@ -144,14 +144,17 @@ def test_calls_work_again_at_once_after_a_broken_connection(node, target, fault:
         assert until_it_works(lambda: client.call(CONTEXT, "echo", x=3, timeout=1.0)) < 2.0
 
 
-@pytest.mark.parametrize("durable", ["durable=true"])
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
 def test_no_confirmed_notification_is_lost_when_the_broker_is_killed(
-    node, target, durable: str
+    node, target, kind: str
 ) -> None:
     count, senders = 10_000, 8
     sent: SimpleQueue[int] = SimpleQueue()
-    with opened(f"{node.url}?{durable}") as transport:
+    with opened(node.url + ("?quorum=true" if kind == "quorum" else "")) as transport:
         address = target.topic_address
+        if kind == "quorum":
+            transport.publish(address, b"0")
+            node.await_registration(address.name)
 
         def send(first: int) -> None:
             for number in range(first, count, senders):

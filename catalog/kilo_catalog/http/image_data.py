@@ -13,7 +13,8 @@ from kilo_catalog.http.wire import context, empty_response
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.intake import Declared
 from kilo_catalog.stores.base import BlobReader
-from kilo_common.http.body import declared_length, iter_body
+from kilo_common.http.body import BodyBlocks, declared_length
+from kilo_common.http.outbound import FileBody
 
 DATA = "application/octet-stream"
 
@@ -28,7 +29,7 @@ def blueprint(services: ApiServices) -> Blueprint:
         if request.mimetype != DATA:
             raise MediaTypeUnsupported(f"Image data must be sent as {DATA}")
         declared = declared_data(services.limits)
-        blocks = iter_body(request.environ, services.block_size)
+        blocks = BodyBlocks(request.environ, services.block_size)
         data.upload(context(), image_id, blocks, declared)
         return empty_response()
 
@@ -84,6 +85,14 @@ def _serve(data: ImageData, image: Image, block_size: int) -> Response:
     if request.method == "HEAD":
         return Response(status=status, headers=headers)
     prefer = [each.strip() for each in request.args.get("prefer", "").split(",")]
+    file = data.file(image, prefer)
+    if file is not None:
+        return Response(
+            FileBody(file, part.offset, part.length, piece=block_size),
+            status,
+            headers,
+            direct_passthrough=True,
+        )
     reader = data.read(image, part.offset, part.length, prefer)
     body = _Blocks(data, reader, block_size)
     return Response(body, status, headers, direct_passthrough=True)

@@ -6,7 +6,7 @@ from kilo_catalog.errors import MediaTypeUnsupported
 from kilo_catalog.http.image_data import DATA, declared_data
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import context, empty_response, json_body
-from kilo_common.http.body import iter_body
+from kilo_common.http.body import BodyBlocks
 
 
 def blueprint(services: ApiServices) -> Blueprint:
@@ -18,7 +18,7 @@ def blueprint(services: ApiServices) -> Blueprint:
         if request.mimetype != DATA:
             raise MediaTypeUnsupported(f"Image data must be sent as {DATA}")
         declared = declared_data(services.limits)
-        blocks = iter_body(request.environ, services.block_size)
+        blocks = BodyBlocks(request.environ, services.block_size)
         services.staging.stage(context(), image_id, blocks, declared)
         return empty_response()
 

@@ -36,7 +36,7 @@ class Inspector:
         self._scan = Scan()
         self._scan.start(self._begin())
 
-    def feed(self, block: bytes) -> None:
+    def feed(self, block: bytes | memoryview) -> None:
         """The next bytes.
 
         Raises:

@@ -129,10 +129,11 @@ class Scan:
         """Call this when all bytes have passed."""
         self._at_end.append(call)
 
-    def feed(self, block: bytes) -> None:
-        """The next bytes."""
+    def feed(self, block: bytes | memoryview) -> None:
+        """The next bytes. Nothing holds on to them afterwards."""
         start, self.size = self.size, self.size + len(block)
-        self._tail = block[-TAIL:] if len(block) >= TAIL else (self._tail + block)[-TAIL:]
+        last = bytes(block[-TAIL:])
+        self._tail = last if len(last) == TAIL else (self._tail + last)[-TAIL:]
         if self.size <= self._next or not self._readings:
             return
         for reading in self._readings:  # grows while parsers start others
@@ -151,7 +152,7 @@ class Scan:
         for call in self._at_end:
             call(self.size, self._tail)
 
-    def _collect(self, reading: _Reading, block: bytes, start: int) -> None:
+    def _collect(self, reading: _Reading, block: bytes | memoryview, start: int) -> None:
         reading.got += block[reading.wants - start : reading.end - start]
         if reading.wants == reading.end:
             self._now = reading.end

@@ -1,9 +1,10 @@
 """The operations on image data: upload and download."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from msgspec import structs
 
@@ -13,11 +14,11 @@ from kilo_catalog.domain.locations import Ranking
 from kilo_catalog.errors import ImageDeactivated, ImageNotFound
 from kilo_catalog.service.access import Access, target
 from kilo_catalog.service.events import EventRecorder
-from kilo_catalog.service.intake import Declared, Intake, formats_of
+from kilo_catalog.service.intake import Blocks, Declared, Intake, formats_of
 from kilo_catalog.service.introspection import publish
 from kilo_catalog.service.quotas import ProjectQuotas, Room
 from kilo_catalog.service.upload_claims import Upload, UploadClaims
-from kilo_catalog.stores.base import BlobReader, BlobStore
+from kilo_catalog.stores.base import BlobReader, BlobStore, Capability
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
 from kilo_common.errors import KiloError
@@ -47,7 +48,7 @@ class ImageData:
     ranking: Ranking
 
     def upload(
-        self, context: RequestContext, image_id: str, blocks: Iterable[bytes], declared: Declared
+        self, context: RequestContext, image_id: str, blocks: Blocks, declared: Declared
     ) -> Image:
         """Fill a queued image with the bytes in `blocks`.
 
@@ -91,6 +92,14 @@ class ImageData:
             # An import that goes to several stores has copies before it is done.
             return structs.replace(image, locations=())
         return image
+
+    def file(self, image: Image, prefer: Sequence[str] = ()) -> BinaryIO | None:
+        """The file of the copy that is read first, if it is in one on this machine."""
+        ranked = self.ranking.sort(image.locations, prefer)
+        store = self.stores.get(ranked[0].store) if ranked else None
+        if store is None or Capability.LOCAL_FILES not in store.capabilities:
+            return None
+        return self.executor.submit(_open_file, store, ranked[0].key).result()
 
     def read(
         self, image: Image, offset: int, length: int, prefer: Sequence[str] = ()
@@ -146,3 +155,12 @@ class ImageData:
             return kept
 
         return self.unit_of_work.write(work)
+
+
+def _open_file(store: BlobStore, key: str) -> BinaryIO | None:
+    """A blob's file; None if it is not there, and `ImageData.read` will say why."""
+    try:
+        path = store.local_file(key)
+        return None if path is None else path.open("rb", buffering=0)
+    except (OSError, KiloError):
+        return None

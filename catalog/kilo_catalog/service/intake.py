@@ -6,22 +6,33 @@ Upload and staging are the same up to the last transaction, which is the caller'
 import base64
 import binascii
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Protocol
 
 from kilo_catalog.domain.image import DataFacts, Image
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.errors import FormatsMissing, ImageTooLarge, StoreUnknown, UploadMismatch
 from kilo_catalog.imaging.detection import open_inspector
 from kilo_catalog.service.blob_removal import BlobRemoval
-from kilo_catalog.service.ingest import ingest
+from kilo_catalog.service.ingest import Block, ingest
 from kilo_catalog.service.quotas import Room
 from kilo_catalog.service.upload_claims import Upload, UploadClaims
 from kilo_catalog.stores.base import BlobStore, BlobWriter
 from kilo_common.errors import KiloError
 
 log = logging.getLogger(__name__)
+
+
+class Blocks(Protocol):
+    """The bytes of a request."""
+
+    def __iter__(self) -> Iterator[Block]: ...
+
+    def give_back(self, block: Block, /) -> None:
+        """Let a block be used for other bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Intake:
         self,
         upload: Upload,
         room: Room,
-        blocks: Iterable[bytes],
+        blocks: Blocks,
         declared: Declared,
         finish: Callable[[DataFacts], Image],
     ) -> Image:
@@ -101,7 +112,7 @@ class Intake:
         upload: Upload,
         room: Room,
         writer: BlobWriter,
-        blocks: Iterable[bytes],
+        blocks: Blocks,
         declared: Declared,
     ) -> DataFacts:
         disk_format, container_format = formats_of(upload.image)
@@ -117,6 +128,7 @@ class Intake:
             open_inspector(disk_format, container_format),
             self.executor,
             check=check,
+            give_back=blocks.give_back,
         )
         _compare(declared, facts)
         self.executor.submit(writer.commit, facts.os_hash_value).result()

@@ -1,7 +1,6 @@
 """Staging: data is brought now and imported later. It waits in the staging store, hashed and
 inspected already, so that the import need not look at it again."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +9,7 @@ from kilo_catalog.domain.image import DataFacts, Image, Staged
 from kilo_catalog.domain.importing import claim_stage, stage
 from kilo_catalog.service.access import Access
 from kilo_catalog.service.events import EventRecorder
-from kilo_catalog.service.intake import Declared, Intake, formats_of
+from kilo_catalog.service.intake import Blocks, Declared, Intake, formats_of
 from kilo_catalog.service.quotas import ProjectQuotas, Room
 from kilo_catalog.service.upload_claims import Upload
 from kilo_common.clock import Clock
@@ -35,7 +34,7 @@ class Staging:
     """How long staged data waits for its import."""
 
     def stage(
-        self, context: RequestContext, image_id: str, blocks: Iterable[bytes], declared: Declared
+        self, context: RequestContext, image_id: str, blocks: Blocks, declared: Declared
     ) -> Image:
         """Keep the bytes in `blocks` for an import of a queued image. Raises as
         `ImageData.upload`."""

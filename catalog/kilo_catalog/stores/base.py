@@ -107,8 +107,9 @@ class BlobWriter(ABC):
         """Where the next byte goes: how many have been written."""
 
     @abstractmethod
-    def write(self, data: bytes) -> None:
-        """Append `data`. After an error only `cancel` and `suspend` are left to do.
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`, and hold on to none of it. After an error only `cancel` and `suspend` are
+        left to do.
 
         Raises:
             StoreFull, StoreUnavailable: the bytes could not be kept.

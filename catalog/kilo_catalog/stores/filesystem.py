@@ -31,6 +31,7 @@ from kilo_common.errors import ConfigInvalid
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_PUSH = 8 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -216,19 +217,20 @@ class _FileWriter(BlobWriter):
         self._folder = folder
         self._key = key
         self._temporary = folder.uploads / key
-        self._offset = offset
+        self._offset = self._pushed = offset
 
     @property
     def offset(self) -> int:
         return self._offset
 
     @_translated
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:
             written = os.write(self._descriptor, view)
             self._offset += written
             view = view[written:]
+        self._push()
 
     @_translated
     def commit(self, digest: str | None = None) -> int:
@@ -241,6 +243,17 @@ class _FileWriter(BlobWriter):
             raise
         remove_file(self._temporary)
         return self._offset
+
+    def _push(self) -> None:
+        """Have what was written go to the disk while more comes: `commit` then waits for little.
+
+        The advice makes Linux begin to write back these pages, and drops none that is not written.
+        """
+        if self._offset - self._pushed >= _PUSH:
+            with contextlib.suppress(OSError):  # advice; a file system may not know it
+                length = self._offset - self._pushed
+                os.posix_fadvise(self._descriptor, self._pushed, length, os.POSIX_FADV_DONTNEED)
+            self._pushed = self._offset
 
     def cancel(self) -> None:
         with contextlib.suppress(OSError):

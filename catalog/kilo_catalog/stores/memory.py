@@ -134,7 +134,7 @@ class _MemoryWriter(BlobWriter):
         """What was written so far."""
         return bytes(self._data)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._data += data
         self.touched_at = datetime.now(UTC)
 

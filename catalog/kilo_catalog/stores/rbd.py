@@ -218,12 +218,12 @@ class _RbdWriter(BlobWriter):
     def offset(self) -> int:
         return self._offset
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         with self._image() as image:
             end = self._offset + len(data)
             if image.size() < end:
                 image.resize(end + _GROWTH)
-            image.write(data, self._offset)
+            image.write(bytes(data), self._offset)
             self._offset = end
 
     def commit(self, digest: str | None = None) -> int:

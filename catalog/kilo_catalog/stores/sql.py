@@ -199,7 +199,7 @@ class _SqlWriter(BlobWriter):
     def offset(self) -> int:
         return self._kept + len(self._buffer)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._buffer += data
         while len(self._buffer) >= PIECE:
             self._keep(PIECE, whole=False)

@@ -1,5 +1,6 @@
 """Works on deliveries by the batch, on one thread."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from queue import Empty
 from kilo_common.bus.executors import LineExecutor
 from kilo_common.bus.transport import Delivery
 
+log = logging.getLogger(__name__)
 HandleBatch = Callable[[Sequence[Delivery]], None]
 """Works on several deliveries and settles each."""
 
@@ -40,7 +42,13 @@ class BatchExecutor(LineExecutor):
     def _run(self) -> None:
         while (first := self._line.get()) is not None:
             batch, ended = self._fill([first])
-            self._handle_batch(batch)
+            try:
+                self._handle_batch(batch)
+            except Exception:  # a worker's edge: the next batch must be served
+                log.exception("%d messages could not be handled; they come again", len(batch))
+                self.pause(0.1)
+                for delivery in batch:  # those that are settled already stay so
+                    delivery.requeue()
             if ended:
                 return
 

@@ -13,7 +13,7 @@ from kilo_common.bus.serializer import JsonSerializer, Serializer
 from kilo_common.bus.serving import Serving, Source
 from kilo_common.bus.target import Target
 from kilo_common.bus.transport import Delivery, Transport
-from kilo_common.bus.verdict import DONE, REQUEUE, Outcome, Verdict
+from kilo_common.bus.verdict import REQUEUE, Outcome, Verdict
 
 log = logging.getLogger(__name__)
 PAUSE = 0.1
@@ -107,9 +107,7 @@ class NotificationListener:
         notification = self._reader.read(delivery)
         if notification is None:
             return
-        incoming = Incoming(
-            MessageKind.NOTIFICATION, notification.event_type, notification, delivery
-        )
+        incoming = _incoming(notification, delivery)
         verdict, error = self._chain.handle(incoming, lambda: self._handle(notification))
         if error is not None and verdict is None:
             log.error("%s could not be handled; it comes again", incoming.name, exc_info=error)
@@ -121,7 +119,9 @@ class NotificationListener:
 
 class BatchNotificationListener:
     """Hands over notifications by the batch: `size` of them, or what came within `wait` seconds of
-    the first. A batch is settled as one: all are done, or all come again."""
+    the first. A batch is settled as one: all are done, or all come again. Only when a middleware
+    would bury some after a failure, each of them is handed over once more by itself, so that none
+    is buried for the company it was in."""
 
     def __init__(
         self,
@@ -136,9 +136,12 @@ class BatchNotificationListener:
         pool: str = "",
         accept: NotificationFilter | None = None,
         serializer: Serializer | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
+        """The hooks of `middleware` are called for each notification of a batch."""
         self._handle = handle
         self._reader = _Reader(accept, serializer)
+        self._chain = Chain(middleware)
         self._executor = BatchExecutor(self._serve, size=size, wait=wait, name=f"batch-{topic}")
         sources = notification_sources(topic, exchange, priorities, pool)
         self._serving = Serving(transport, sources, self._executor, prefetch=size)
@@ -152,21 +155,42 @@ class BatchNotificationListener:
         self._serving.stop(timeout)
 
     def _serve(self, deliveries: Sequence[Delivery]) -> None:
-        wanted: list[Delivery] = []
-        notifications: list[Notification] = []
+        batch: list[Incoming] = []
         for delivery in deliveries:
             notification = self._reader.read(delivery)
             if notification is not None:
-                wanted.append(delivery)
-                notifications.append(notification)
-        if not wanted:
-            return
-        try:
-            verdict = self._handle(notifications) or DONE
-        except Exception:  # a worker's edge: the next batch must be served
-            log.exception("%d notifications could not be handled; they come again", len(wanted))
-            verdict = REQUEUE
-        if verdict.outcome is Outcome.AGAIN:
+                batch.append(_incoming(notification, delivery))
+        if batch:
+            self._serve_together(batch)
+
+    def _serve_together(self, batch: Sequence[Incoming]) -> None:
+        for each in batch:
+            each.together = len(batch)
+        results = self._chain.handle_batch(batch, self._work)
+        alone: list[Incoming] = []
+        verdicts: list[tuple[Incoming, Verdict]] = []
+        for each, (verdict, error) in zip(batch, results, strict=True):
+            doomed = error is not None and verdict is not None and verdict.outcome is Outcome.DEAD
+            if doomed and len(batch) > 1:
+                alone.append(each)
+            else:
+                verdicts.append((each, verdict or REQUEUE))
+        fault = next((error for verdict, error in results if error and verdict is None), None)
+        if fault is not None:
+            log.error(
+                "%d notifications are not handled; they come again", len(batch), exc_info=fault
+            )
+        if any(verdict.outcome is Outcome.AGAIN for _, verdict in verdicts):
             self._executor.pause(PAUSE)
-        for delivery in wanted:
-            verdict.settle(delivery)
+        for each, verdict in verdicts:
+            verdict.settle(each.delivery)
+        for each in alone:
+            self._serve_together([each])
+
+    def _work(self, batch: Sequence[Incoming]) -> Verdict | None:
+        contents = (each.content for each in batch)
+        return self._handle([each for each in contents if isinstance(each, Notification)])
+
+
+def _incoming(notification: Notification, delivery: Delivery) -> Incoming:
+    return Incoming(MessageKind.NOTIFICATION, notification.event_type, notification, delivery)

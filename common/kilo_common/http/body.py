@@ -1,6 +1,7 @@
 """Reading request bodies from WSGI: bounded, and never mistaking a cut connection for the end."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -40,6 +41,56 @@ def declared_length(environ: dict[str, Any]) -> int | None:
     return int(text)
 
 
+class BodyBlocks:
+    """A body in blocks of a size, the last one shorter.
+
+    Blocks that are given back are filled anew: however long the body, it passes through as many
+    buffers as its reader holds at a time.
+    """
+
+    def __init__(self, environ: dict[str, Any], size: int) -> None:
+        """Raises InvalidInput: see `declared_length`."""
+        self._source = environ["wsgi.input"]
+        self._expected = declared_length(environ)
+        self._left = 0 if self._expected is None else self._expected
+        self._endless = self._expected is None and _is_chunked(environ)
+        self._size = size if self._endless else min(size, self._left)
+        self._free: list[memoryview] = []
+        self._received = 0
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        """The blocks, each once.
+
+        Raises:
+            BodyTruncated: it ended early. What was yielded before is then not a whole body.
+        """
+        while self._endless or self._left:
+            with _translated(self._received):
+                block = self._next()
+            self._received += len(block)
+            self._left -= 0 if self._endless else len(block)
+            if not block:
+                break
+            yield block
+        _check_whole(self._received, self._expected)
+
+    def give_back(self, block: bytes | memoryview) -> None:
+        """Let a block be filled anew: nobody looks at it any more."""
+        if isinstance(block, memoryview) and isinstance(block.obj, bytearray):
+            self._free.append(memoryview(block.obj))
+
+    def _next(self) -> bytes | memoryview:
+        size = self._size if self._endless else min(self._size, self._left)
+        if not hasattr(self._source, "readinto"):
+            piece: bytes = self._source.read(size)
+            return piece
+        buffer = self._free.pop() if self._free else memoryview(bytearray(self._size))
+        filled = 0
+        while filled < size and (count := self._source.readinto(buffer[filled:size])):
+            filled += count
+        return buffer[:filled]
+
+
 def iter_body(environ: dict[str, Any], size: int) -> Iterator[bytes]:
     """The body in pieces of at most `size` bytes; nothing is buffered beyond one piece.
 
@@ -53,20 +104,13 @@ def iter_body(environ: dict[str, Any], size: int) -> Iterator[bytes]:
     received = 0
     while expected is None or received < expected:
         wanted = size if expected is None else min(size, expected - received)
-        try:
+        with _translated(received):
             piece = source.read(wanted)
-        except (OSError, ValueError) as fault:
-            raise BodyTruncated(f"The request body broke off: {fault}", received=received) from None
         if not piece:
             break
         received += len(piece)
         yield piece
-    if expected is not None and received < expected:
-        raise BodyTruncated(
-            f"The request body ended after {received} of {expected} bytes",
-            received=received,
-            expected=expected,
-        )
+    _check_whole(received, expected)
 
 
 def read_body(environ: dict[str, Any], limit: int) -> bytes:
@@ -102,6 +146,23 @@ def read_json(environ: dict[str, Any], limit: int) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise JsonInvalid(f"The request body is not valid JSON: {fault}") from None
+
+
+@contextmanager
+def _translated(received: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as fault:
+        raise BodyTruncated(f"The request body broke off: {fault}", received=received) from None
+
+
+def _check_whole(received: int, expected: int | None) -> None:
+    if expected is not None and received < expected:
+        raise BodyTruncated(
+            f"The request body ended after {received} of {expected} bytes",
+            received=received,
+            expected=expected,
+        )
 
 
 def _is_chunked(environ: dict[str, Any]) -> bool:

@@ -1,8 +1,7 @@
 """Notifier and listeners: priorities, topics, retries, filters, verdicts, batches, pools."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from queue import SimpleQueue
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,18 +9,16 @@ import pytest
 from kilo_common.bus.envelope import Notification
 from kilo_common.bus.errors import BusUnavailable
 from kilo_common.bus.filters import NotificationFilter
-from kilo_common.bus.listener import BatchNotificationListener, NotificationListener
+from kilo_common.bus.listener import NotificationListener
 from kilo_common.bus.memory import MemoryTransport
-from kilo_common.bus.notifier import PRIORITIES, Notifier
+from kilo_common.bus.notifier import PRIORITIES
 from kilo_common.bus.retry import RetryPolicy
 from kilo_common.bus.target import Address, Target
 from kilo_common.bus.transport import Deliver
 from kilo_common.bus.verdict import REQUEUE, Verdict, reject
 from kilo_common.context import RequestContext
 from kilo_common.errors import ConfigInvalid
-from kilo_common.ids import random_id
 from kilo_common.testing.bus import BusForTests
-from kilo_common.testing.clock import FakeClock
 
 CONTEXT = RequestContext(project_id="p1")
 
@@ -153,61 +150,6 @@ def test_what_a_filter_does_not_want_is_done_with(bus: BusForTests) -> None:
     assert all(
         not each.waiting + each.in_hand for name, each in bus.queues().items() if "@" in name
     )
-
-
-class Batches:
-    def __init__(self) -> None:
-        self.transport = MemoryTransport()
-        self.seen: SimpleQueue[list[int]] = SimpleQueue()
-        self.verdicts: list[Verdict | Exception] = []
-        self.notifier = Notifier(
-            self.transport, "test", clock=FakeClock(), new_id=random_id, topic="batched"
-        )
-
-    def handle(self, notifications: Sequence[Notification]) -> Verdict | None:
-        self.seen.put([each.payload for each in notifications])
-        verdict = self.verdicts.pop(0) if self.verdicts else None
-        if isinstance(verdict, Exception):
-            raise verdict
-        return verdict
-
-    def send(self, *numbers: int) -> None:
-        for number in numbers:
-            self.notifier.info(CONTEXT, "number", number)
-
-    def listener(self, **options: Any) -> BatchNotificationListener:
-        return BatchNotificationListener(self.transport, self.handle, topic="batched", **options)
-
-
-def test_a_batch_is_handed_over_when_it_is_full_or_its_time_is_up() -> None:
-    batches = Batches()
-    batches.send(1, 2, 3)
-    listener = batches.listener(size=2, wait=0.05)
-    listener.start()
-    assert batches.seen.get(timeout=5) == [1, 2]
-    assert batches.seen.get(timeout=5) == [3]
-    listener.stop(5)
-
-
-@pytest.mark.parametrize("verdict", [REQUEUE, RuntimeError("not yet")])
-def test_a_batch_that_is_not_done_comes_again_as_a_whole(verdict: Verdict | Exception) -> None:
-    batches = Batches()
-    batches.verdicts.append(verdict)
-    batches.send(1, 2)
-    listener = batches.listener(size=2, wait=5)
-    listener.start()
-    assert batches.seen.get(timeout=5) == batches.seen.get(timeout=5) == [1, 2]
-    listener.stop(5)
-    assert all(not each.waiting and not each.in_hand for each in batches.transport.look())
-
-
-def test_a_stop_hands_over_the_batch_in_hand() -> None:
-    batches = Batches()
-    batches.send(1)
-    listener = batches.listener(size=10, wait=60)
-    listener.start()
-    listener.stop(5)
-    assert batches.seen.get(timeout=5) == [1]
 
 
 def test_a_listener_that_cannot_start_leaves_nothing_running() -> None:

@@ -66,7 +66,7 @@ class S3Writer(BlobWriter):
     def offset(self) -> int:
         return self._sent + len(self._buffer)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._buffer += data
         size = self._objects.settings.part_size
         while len(self._buffer) >= size:

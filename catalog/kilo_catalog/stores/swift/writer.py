@@ -35,7 +35,7 @@ class SwiftWriter(BlobWriter):
     def offset(self) -> int:
         return sum(self._sent) + len(self._buffer)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._buffer += data
         while len(self._buffer) >= self._objects.settings.segment_size:
             self._send(self._objects.settings.segment_size)

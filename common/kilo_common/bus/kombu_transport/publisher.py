@@ -89,7 +89,9 @@ class Publisher:
         while not self._try(attempt):
             if parcel.mandatory:
                 raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
-            attempt.must_route = not self._make_queue(attempt)
+            # And again, as long as it takes: RabbitMQ 4 answers that a queue is bound before all
+            # its channels know, and would confirm what goes nowhere.
+            self._make_queue(attempt)
 
     def _try(self, attempt: "_Attempt") -> bool:
         """Publish until the broker has it; whether it went to any queue.
@@ -166,8 +168,8 @@ class Publisher:
         mine.set_result(lane)
         return lane
 
-    def _make_queue(self, attempt: "_Attempt") -> bool:
-        """Declare the queue a message waits in; False when the link was lost in the meantime.
+    def _make_queue(self, attempt: "_Attempt") -> None:
+        """Declare the queue a message waits in, unless the link is lost in the meantime.
 
         Raises:
             BusUnavailable: the deadline has passed.
@@ -181,8 +183,6 @@ class Publisher:
         except (*BROKER_ERRORS, BusUnavailable) as fault:
             if self._keeper.closed or not left(deadline):
                 raise attempt.gave_up(fault) from fault
-            return False
-        return True
 
 
 class _Attempt:

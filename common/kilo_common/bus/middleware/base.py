@@ -48,6 +48,8 @@ class Incoming:
     """The method or the event type."""
     content: Request | Notification
     delivery: Delivery
+    together: int = 1
+    """How many are worked on as one, this one among them: more than one in a batch."""
     notes: dict[object, Any] = field(default_factory=dict)
 
     @property
@@ -96,6 +98,9 @@ class Middleware:
 
 Work = Callable[[], Verdict | None]
 """Works on a message; None means that it is done."""
+Result = tuple[Verdict | None, Exception | None]
+"""What becomes of a message, and the error if the work failed. A failure on which no middleware has
+a verdict has None."""
 
 
 class Chain:
@@ -124,18 +129,51 @@ class Chain:
         for tell in self._after_publish:
             tell(outgoing, None)
 
-    def handle(self, incoming: Incoming, work: Work) -> tuple[Verdict | None, Exception | None]:
-        """`work` between the hooks: the verdict, and the error if it failed. A failure on which
-        no middleware has a verdict has None."""
+    def handle(self, incoming: Incoming, work: Work) -> Result:
+        """`work` between the hooks."""
         try:
             for hook in self._before_handle:
                 hook(incoming)
             verdict = work() or DONE
         except Exception as error:  # noqa: BLE001 - whoever asked for the work decides what then
-            found: Verdict | None = None
-            for tell in self._on_failure:
-                found = found or tell(incoming, error)
-            return found, error
+            return self._failed(incoming, error)
+        return self._done(incoming, verdict)
+
+    def handle_batch(
+        self, batch: Sequence[Incoming], work: Callable[[Sequence[Incoming]], Verdict | None]
+    ) -> list[Result]:
+        """`work` on all at once, each with its hooks around it; a result for each. One that a
+        `before_handle` stops is not among those that `work` gets."""
+        stopped: dict[int, Exception] = {}
+        for number, incoming in enumerate(batch):
+            try:
+                for hook in self._before_handle:
+                    hook(incoming)
+            except Exception as error:  # noqa: BLE001 - as in `handle`
+                stopped[number] = error
+        going = [each for number, each in enumerate(batch) if number not in stopped]
+        fault: Exception | None = None
+        verdict = DONE
+        try:
+            verdict = (work(going) if going else None) or DONE
+        except Exception as error:  # noqa: BLE001 - as in `handle`
+            fault = error
+        results: list[Result] = []
+        for number, incoming in enumerate(batch):
+            failure = stopped.get(number, fault)
+            if failure is None:
+                results.append(self._done(incoming, verdict))
+            else:
+                results.append(self._failed(incoming, failure))
+        return results
+
+    def _failed(self, incoming: Incoming, error: Exception) -> Result:
+        found: Verdict | None = None
+        for tell in self._on_failure:
+            found = found or tell(incoming, error)
+        return found, error
+
+    def _done(self, incoming: Incoming, verdict: Verdict) -> Result:
         for after in self._after_handle:
             try:
                 after(incoming, verdict)

@@ -29,8 +29,9 @@ class DeadLetter(Middleware):
         failures = max(self._count(incoming), _counted_by_broker(incoming))
         if failures < self._attempts:
             return REQUEUE
-        with self._lock:
-            self._failures.pop(incoming.identity, None)
+        if incoming.together == 1:  # otherwise it has one more chance, alone
+            with self._lock:
+                self._failures.pop(incoming.identity, None)
         return reject(f"failed {failures} times; at last: {type(error).__name__}: {error}")
 
     def after_handle(self, incoming: Incoming, verdict: Verdict) -> None:

@@ -132,7 +132,9 @@ def _move(
 
 def _changes(document: PoolDocument | None) -> PoolChanges:
     if document is None:
-        raise BodyInvalid('Send {"uri": …, "weight": …}, with a flavor and options if there are any')
+        raise BodyInvalid(
+            'Send {"uri": …, "weight": …}, with a flavor and options if there are any'
+        )
     return PoolChanges(
         uri=document.uri,
         weight=document.weight,
@@ -171,9 +173,7 @@ def _page(
     called: str, items: list[dict[str, Any]], params: PoolList, found: Sequence[Pool | Flavor]
 ) -> Response:
     query = {"limit": params.limit, "detailed": params.detailed or None}
-    links = (
-        views.next_link(f"/v2/{called}", {"marker": found[-1].name} | query) if found else []
-    )
+    links = views.next_link(f"/v2/{called}", {"marker": found[-1].name} | query) if found else []
     return Response(200, views.encode({called: items, "links": links}))
 
 

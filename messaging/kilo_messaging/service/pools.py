@@ -11,8 +11,8 @@ from kilo_messaging.domain.pool import MAIN, MAX_WEIGHT, Flavor, Pool, check_poo
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.errors import (
     FlavorNotFound,
-    PoolInvalid,
     PoolInUse,
+    PoolInvalid,
     PoolNotFound,
     TopicNotFound,
 )
@@ -122,9 +122,7 @@ class PoolOperations:
         """
         self._desk.permit(context, "pools:update")
         present = self._find_pool(name)
-        given = {
-            key: value for key, value in vars(wanted).items() if value is not None
-        }
+        given = {key: value for key, value in vars(wanted).items() if value is not None}
         if not given:
             raise PoolInvalid("Nothing to change: name a uri, weight, flavor or options", pool=name)
         return self._keep_pool(structs.replace(present, **given, ready=False), present)
@@ -201,9 +199,7 @@ class PoolOperations:
             raise TopicNotFound(f"There is no topic {topic_name}", topic=topic_name)
         return found
 
-    def move(
-        self, context: RequestContext, topic_name: str, pool: str, project: str | None
-    ) -> Any:
+    def move(self, context: RequestContext, topic_name: str, pool: str, project: str | None) -> Any:
         """Move a topic with all that is in it to a pool; requests wait for it meanwhile.
 
         Raises:

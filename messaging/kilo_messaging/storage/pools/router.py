@@ -35,6 +35,8 @@ class RouterTimes:
     """So old what is known of pools may be."""
     entry: float = 5.0
     """So old a placement may be; shorter than a released name keeps its place."""
+    settle: float = 1.25
+    """After so long every process has seen a change: twice `refresh`, and some."""
     patience: float = 10.0
     """So long a request waits for a topic that is being moved."""
 
@@ -174,7 +176,7 @@ class Router:
     def settle(self) -> None:
         """Return when every process has seen what was changed before."""
         self._seen = None
-        threading.Event().wait(2.5 * self._times.refresh)
+        threading.Event().wait(self._times.settle)
 
     def close(self) -> None:
         """Let go of all stores."""

@@ -59,10 +59,7 @@ class PlacedTopics(TopicStore):
         everywhere = self._router.everywhere()
         if len(everywhere) == 1:
             return self._router.main.topics.page(project_id, after=after, limit=limit)
-        pages = (
-            ((topic.key.name, name, topic) for topic in _all(stores, project_id, after, limit))
-            for name, stores in everywhere
-        )
+        pages = [_named(name, stores, project_id, after, limit) for name, stores in everywhere]
         found: dict[str, Topic] = {}
         for _name, pool, topic in heapq.merge(*pages, key=lambda each: each[:2]):
             if self._router.pool_of(topic.key) == pool:
@@ -179,11 +176,14 @@ class PlacedClaims(ClaimStore):
         self._router.at(key).claims.release(key, claim_id, now)
 
 
-def _all(stores: Stores, project_id: str, after: str, limit: int) -> Iterator[Topic]:
-    """A store's topics after one name, page by page as they are asked for."""
+def _named(
+    pool: str, stores: Stores, project_id: str, after: str, limit: int
+) -> Iterator[tuple[str, str, Topic]]:
+    """A pool's topics after one name, page by page as they are asked for: name, pool, topic."""
     while True:
         page = stores.topics.page(project_id, after=after, limit=limit)
-        yield from page
+        for topic in page:
+            yield topic.key.name, pool, topic
         if len(page) < limit:
             return
         after = page[-1].key.name

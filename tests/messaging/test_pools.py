@@ -1,7 +1,7 @@
 """Pools, flavors and moves: through the API in process, and on stores under load."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path

@@ -5,12 +5,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-<<<<<<< HEAD
-from kilo_messaging.domain.claim import Claim
-=======
 from msgspec import structs
 
->>>>>>> main
+from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import Topic, TopicKey
 from kilo_messaging.storage.base import WINDOW, MessageStore, Page, Posted, Prepare, Stats

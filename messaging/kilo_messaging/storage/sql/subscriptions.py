@@ -8,11 +8,8 @@ import msgspec
 import sqlalchemy as sa
 
 from kilo_common.db.database import ConstraintViolated, Database
-<<<<<<< HEAD
-from kilo_messaging.domain.delivery import Delivery
-=======
 from kilo_common.db.prepared import Prepared
->>>>>>> main
+from kilo_messaging.domain.delivery import Delivery
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.domain.topic import TopicKey

@@ -12,6 +12,7 @@ InvalidInput
 ├── ClientIdInvalid        the header Client-ID is not a UUID
 ├── ProjectInvalid         the project's name cannot be one
 ├── SubscriptionInvalid    a subscriber or an option of a subscription does not fit
+├── CursorInvalid          a cursor is not one that came from here
 ├── PriorityRefused        a message has a priority on a topic that knows none
 ├── FlavorUnknown          a topic asks for a flavor that there is not
 ├── PoolInvalid            a pool or a flavor cannot be as it was given
@@ -76,6 +77,10 @@ class BodyInvalid(InvalidInput):
 
 class ParameterInvalid(InvalidInput):
     code = "messaging.request.parameter_invalid"
+
+
+class CursorInvalid(InvalidInput):
+    code = "messaging.cursor.invalid"
 
 
 class FormRefused(InvalidInput):

@@ -33,12 +33,13 @@ from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.pipeline import Pipeline
 from kilo_messaging.protocol.session import Phase, Session
 from kilo_messaging.service.arrivals import never
-from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions, PushLine
 from kilo_messaging.service.declaration import EVENT_PRIORITIES
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
+from kilo_messaging.service.following import Following
 from kilo_messaging.service.operations import Operations, make_operations
-from kilo_messaging.service.push import PUSH_TOPIC, Deliver, PushHub
+from kilo_messaging.service.push import PUSH_TOPIC, PushHub
 from kilo_messaging.service.sharing import GetKey, SignedOrKnown
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
@@ -142,8 +143,9 @@ def build_over(
     )
     runtime = replace(runtime, auth=SignedOrKnown(runtime.auth, get_key, desk.now))
     dispatcher = Dispatcher(operations, ACTIONS)
+    following = Following(stores.messages, desk.now, hub.arrivals)
     websocket = WebSocketServer(
-        _session_opener(desk, hub, dispatcher, settings, runtime),
+        _session_opener(desk, hub, following, dispatcher, settings, runtime),
         settings.websocket,
         runtime.clock,
         settings.http.cors_origins,
@@ -154,6 +156,7 @@ def build_over(
         app=_gateway(app, stores, settings, runtime),
         services=(
             *_services(operations, hub, settings, runtime),
+            following,
             *posts.services(operations, deliver=settings.deliveries.enabled),
         ),
         operations=operations,
@@ -256,11 +259,12 @@ def _services(
 def _session_opener(
     desk: Desk,
     hub: PushHub,
+    following: Following,
     dispatcher: Dispatcher,
     settings: MessagingSettings,
     runtime: Runtime,
 ) -> OpenSession:
-    def open_session(environ: Environ, deliver: Deliver) -> OpenedSession:
+    def open_session(environ: Environ, line: PushLine) -> OpenedSession:
         known = {
             name: text
             for name, text in RequestHeaders(environ).items()
@@ -268,7 +272,7 @@ def _session_opener(
         }
         session = Session(known, echo_limit=settings.websocket.echo_limit)
         subscriptions = ConnectionSubscriptions(
-            desk, hub, deliver, most=settings.websocket.max_subscriptions
+            desk, hub, following, line, most=settings.websocket.max_subscriptions
         )
         server_ends = environ.get(ENDING_KEY, never)
 
@@ -282,7 +286,13 @@ def _session_opener(
             subscriptions.close()
             session.move(Phase.CLOSED)
 
-        return OpenedSession(pipeline.take, lambda: session.push_form, close)
+        return OpenedSession(
+            pipeline.take,
+            subscriptions.begin,
+            subscriptions.resume,
+            lambda: session.push_form,
+            close,
+        )
 
     return open_session
 

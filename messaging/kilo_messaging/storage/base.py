@@ -125,6 +125,17 @@ Outcome = Posted | Exception | None
 """What was posted, None where its key was used before, or why it was not."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """A stretch of a topic, for who follows it."""
+
+    began: datetime | None
+    """When the topic was made; None if there is none."""
+    end: int
+    """The position of the last message in the stretch; where it is empty, where it began."""
+    messages: list[Message]
+
+
 class MessageStore(ABC):
     """Messages of a topic, in the order of their posting.
 
@@ -183,6 +194,15 @@ class MessageStore(ABC):
         """A page of unexpired messages, oldest first.
 
         Its cost depends on the page, not on how many messages lie before or behind it.
+        """
+
+    @abstractmethod
+    def follow(self, key: TopicKey, after: int | None, limit: int, now: datetime) -> Found:
+        """The oldest `limit` unexpired messages behind position `after`, whatever their state.
+
+        With None for `after`, none, and `end` is the position of the newest one (0: there is
+        none). What is in the topic all the while is found, whoever claims or releases it meanwhile.
+        A topic that is deleted and made anew has another `began`, and its positions may begin anew.
         """
 
     @abstractmethod

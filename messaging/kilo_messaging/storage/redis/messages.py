@@ -8,7 +8,7 @@ from typing import Any
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, check_deletable
 from kilo_messaging.domain.topic import Topic, TopicKey
-from kilo_messaging.storage.base import WINDOW, MessageStore, Page, Posted, Prepare, Stats
+from kilo_messaging.storage.base import WINDOW, Found, MessageStore, Page, Posted, Prepare, Stats
 from kilo_messaging.storage.redis.delivery_plans import DeliveryPlans
 from kilo_messaging.storage.redis.delivery_records import wanted_by
 from kilo_messaging.storage.redis.keys import Keys, tag_of
@@ -123,6 +123,22 @@ class RedisMessages(MessageStore):
                 break
             after = int(answer[1])
         return found
+
+    def follow(self, key: TopicKey, after: int | None, limit: int, now: datetime) -> Found:
+        while True:
+            topic = self._topics.get(key)
+            if topic is None:
+                return Found(None, after or 0, [])
+            found: list[Message] = []
+            if after is not None:
+                everything = Page(limit=limit, after=after, claimed=True, delayed=True)
+                found = self.page(key, everything, now)
+                end = found[-1].position if found else after
+            else:
+                end = self._last_position(key)
+            still = self._topics.get(key)
+            if still is not None and still.created_at == topic.created_at:
+                return Found(topic.created_at, end, found)
 
     def get(self, key: TopicKey, ids: Sequence[str], now: datetime) -> list[Message]:
         found = [message_of(each) for each in self._run("get", key, now, *set(ids))]

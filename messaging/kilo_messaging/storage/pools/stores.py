@@ -13,6 +13,7 @@ from kilo_messaging.storage.base import (
     WINDOW,
     Change,
     ClaimStore,
+    Found,
     MessageStore,
     Outcome,
     Page,
@@ -121,6 +122,9 @@ class PlacedMessages(MessageStore):
 
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         return self._router.at(key).messages.page(key, page, now)
+
+    def follow(self, key: TopicKey, after: int | None, limit: int, now: datetime) -> Found:
+        return self._router.at(key).messages.follow(key, after, limit, now)
 
     def get(self, key: TopicKey, ids: Sequence[str], now: datetime) -> list[Message]:
         return self._router.at(key).messages.get(key, ids, now)

@@ -12,10 +12,12 @@ from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.session import Form, Phase, Session, render
-from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions, PushLine
+from kilo_messaging.service.following import Following
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.wiring import MessagingApi
 
+NOWHERE = PushLine(lambda _frame: None, lambda _frame: True)
 HEADERS = {"Client-ID": "3381af92-2b9e-11e3-b191-71861300734c", "X-Project-ID": "demo"}
 
 
@@ -28,7 +30,8 @@ def session() -> Session:
 def connection(api: MessagingApi, runtime: Runtime, session: Session) -> Connection:
     desk = api.operations.desk
     hub = next(service for service in api.services if isinstance(service, PushHub))
-    subscriptions = ConnectionSubscriptions(desk, hub, lambda _frame: None, most=10)
+    following = next(each for each in api.services if isinstance(each, Following))
+    subscriptions = ConnectionSubscriptions(desk, hub, following, NOWHERE, most=10)
     dispatcher = Dispatcher(api.operations, ACTIONS)
     return Connection(desk, dispatcher, runtime.auth, session, subscriptions)
 

@@ -181,12 +181,10 @@ class Connection:
         document = read_document(body, SubscriptionDocument)
         if document.subscriber:
             return self._kept(turn)
-        made = self._subscriptions.create(context, params.topic, document.ttl)
+        made = self._subscriptions.create(context, params.topic, document.ttl, document.cursor)
         self._session.push_form = turn.form
-        return _answer(
-            201,
-            {"message": f"Subscription {made.id} created.", "subscription_id": made.id},
-        )
+        answer = {"message": f"Subscription {made.id} created.", "subscription_id": made.id}
+        return _answer(201, answer | self._place(made))
 
     def _list_subscriptions(self, turn: Turn) -> Response:
         context, body = turn.asked
@@ -224,7 +222,13 @@ class Connection:
             "age": subscription.age(self._desk.now()),
             "options": {},
             "confirmed": True,
+            **self._place(subscription),
         }
+
+    def _place(self, subscription: ConnectionSubscription) -> dict[str, str]:
+        """How far a subscription is that follows its topic; nothing for others."""
+        cursor = self._subscriptions.cursor(subscription.id)
+        return {} if cursor is None else {"cursor": str(cursor)}
 
 
 def _check_signed(headers: Mapping[str, str], action: str, body: bytes) -> None:

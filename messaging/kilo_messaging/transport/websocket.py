@@ -27,7 +27,7 @@ from kilo_common.http.upgrade import end_session, take_socket
 from kilo_messaging.config import WebSocketSettings
 from kilo_messaging.protocol.pipeline import Later, Reply
 from kilo_messaging.protocol.session import Form, render
-from kilo_messaging.service.push import Deliver
+from kilo_messaging.service.connection_subscriptions import PushLine
 from kilo_messaging.transport.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -44,12 +44,16 @@ class OpenedSession:
 
     take: Callable[[Sequence[tuple[bytes, Form]]], Iterator[list[Reply] | Later]]
     """Does what messages ask for."""
+    answered: Callable[[], None]
+    """To be called when answers are in line: what follows from them may come."""
+    has_room: Callable[[], None]
+    """To be called when there is room again for what was offered."""
     push_form: Callable[[], Form]
     close: Callable[[], None]
 
 
-OpenSession = Callable[[Environ, Deliver], OpenedSession]
-"""Begins a session that pushes through the given function."""
+OpenSession = Callable[[Environ, PushLine], OpenedSession]
+"""Begins a session that pushes through the given line."""
 
 
 class OriginRefused(Forbidden):
@@ -96,7 +100,7 @@ class WebSocketServer:
             raise HandshakeInvalid(reason or "This is not a WebSocket handshake")
         taken = take_socket(environ)
         pump = _Pump(taken, handshake.extensions, self._settings, self._clock)
-        session = self._open_session(environ, pump.deliver)
+        session = self._open_session(environ, PushLine(pump.deliver, pump.offer))
         try:
             pump.run(answer.serialize(), session)
         finally:
@@ -126,12 +130,14 @@ class _Pump:
         self._sending = threading.Lock()
         self._heard_at = clock.monotonic()
         self._push_form: Callable[[], Form] = lambda: Form.TEXT
+        self._on_room: Callable[[], None] = lambda: None
         self._partial = bytearray()
         self._partial_form = Form.TEXT
 
     def run(self, greeting: bytes, session: OpenedSession) -> None:
         """Send `greeting`, then serve the connection until either side ends it."""
         self._push_form = session.push_form
+        self._on_room = session.has_room
         self._socket.settimeout(self._settings.ping_interval)
         writer = threading.Thread(target=self._write, name="websocket-writer", daemon=True)
         writer.start()
@@ -151,6 +157,11 @@ class _Pump:
         form = self._push_form()
         if not self._send([Reply(render(frame, form), form)]):
             self._disconnect(TOO_SLOW, "too much is waiting to be read")
+
+    def offer(self, frame: bytes) -> bool:
+        """Push a frame of JSON if there is room; else False, and `has_room` is called later."""
+        form = self._push_form()
+        return self._send([Reply(render(frame, form), form)], offered=True)
 
     def _read(self, session: OpenedSession) -> bool:
         """Take what the client sent and answer it; whether there may be more."""
@@ -184,6 +195,7 @@ class _Pump:
                     self._apart(found)
                 elif not (self._has_room() and self._send(found, must=True)):
                     return
+                session.answered()
         except Exception:
             log.exception("a WebSocket request failed")
             self._disconnect(FAILED, "something went wrong on our side; the log has it")
@@ -236,25 +248,27 @@ class _Pump:
         self._disconnect(TOO_SLOW, "nothing is read")
         return False
 
-    def _send(self, replies: Sequence[Reply], *, must: bool = False) -> bool:
-        """Put frames in line; False if, but for `must`, there is no room. After the end they are
-        dropped."""
+    def _send(self, replies: Sequence[Reply], *, must: bool = False, offered: bool = False) -> bool:
+        """Put frames in line; False if, but for `must`, there is no room.
+
+        After the end they are dropped, and what was `offered` is refused.
+        """
         with self._sending:
             if self._protocol.state is not State.OPEN:
-                return True
+                return not offered
+            if offered and not self._outbox.admits():
+                return False
             for reply in replies:
                 if reply.form is Form.TEXT:
                     self._protocol.send_text(reply.frame)
                 else:
                     self._protocol.send_binary(reply.frame)
-            return self._enqueue(len(replies), must=must)
+            return self._enqueue(len(replies), must=must or offered)
 
     def _flush(self) -> None:
         """Put in line what the protocol itself has to say: pongs, the close."""
         with self._sending:
-            fits = self._enqueue(1)
-        if not fits:
-            self._disconnect(TOO_SLOW, "too much is waiting to be read")
+            self._enqueue(1, must=True)
 
     def _enqueue(self, frames: int, *, must: bool = False) -> bool:
         pieces = self._protocol.data_to_send()
@@ -278,11 +292,29 @@ class _Pump:
 
     def _write(self) -> None:
         try:
-            while (data := self._outbox.take()) is not None:
-                self._socket.sendall(data)
+            while (taken := self._outbox.take()) is not None:
+                data, was_refused = taken
+                self._send_all(data)
+                if was_refused:
+                    self._on_room()
         except OSError:
             self._outbox.end(drop=True)
         self._shut(socket.SHUT_WR)
+
+    def _send_all(self, data: bytes) -> None:
+        """Write to the socket, however slowly the client reads.
+
+        Raises:
+            OSError: the connection is gone, or the client read nothing for too long.
+        """
+        rest, moved_at = memoryview(data), self._clock.monotonic()
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+                moved_at = self._clock.monotonic()
+            except TimeoutError:  # the socket's own time limit is the reader's
+                if self._clock.monotonic() - moved_at >= self._settings.stall_limit:
+                    raise
 
     def _linger(self) -> None:
         """Drop what the client still sends, for a moment.

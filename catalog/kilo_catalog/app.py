@@ -19,6 +19,7 @@ from kilo_catalog.http import (
     members,
     metadef_items,
     metadefs,
+    openapi,
     schemas,
     tags,
     tasks,
@@ -51,7 +52,7 @@ def create_app(services: ApiServices) -> Flask:
         versions, images, image_data, locations, introspection, imports, members, tags, actions,
         tasks,
     )  # fmt: skip
-    for noun in (*requests, metadefs, metadef_items, schemas, info):
+    for noun in (*requests, metadefs, metadef_items, schemas, info, openapi):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

@@ -137,6 +137,24 @@ class EventSettings(Section, frozen=True):
     ] = 86400
 
 
+class PoolSettings(Section, frozen=True):
+    """Stores beside the main one, which operators add while the service runs."""
+
+    main_weight: Annotated[
+        int,
+        Meta(
+            description="How many of the new topics the main database gets, compared with the "
+            "weights of pools; with 0 none, as soon as there is a pool that takes them.",
+            ge=0,
+            le=2**32 - 1,
+        ),
+    ] = 0
+    move_wait: Annotated[
+        float,
+        Meta(description="Seconds that a request waits for a topic that is being moved.", ge=0),
+    ] = 10.0
+
+
 class SignedUrlSettings(Section, frozen=True):
     """Pre-signed URLs."""
 
@@ -249,6 +267,7 @@ class MessagingSettings(Section, frozen=True):
     websocket: Annotated[WebSocketSettings, Meta(description="WebSocket connections.")] = (
         WebSocketSettings()
     )
+    pools: Annotated[PoolSettings, Meta(description="Stores beside the database.")] = PoolSettings()
     events: Annotated[EventSettings, Meta(description="Events as messages.")] = EventSettings()
     signed_urls: Annotated[SignedUrlSettings, Meta(description="Pre-signed URLs.")] = (
         SignedUrlSettings()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kilo_common.bus.listener import NotificationListener
 from kilo_common.bus.target import Target
+from kilo_common.bus.transport import Capability
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import Schema
 from kilo_common.http.gateway import (
@@ -25,6 +26,7 @@ from kilo_common.runtime import Runtime
 from kilo_messaging.config import MessagingSettings
 from kilo_messaging.delivery.outgoing import Outgoing
 from kilo_messaging.policy import DEFAULTS
+from kilo_messaging.pool_stores import PoolStores
 from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection, is_known
 from kilo_messaging.protocol.core import Dispatcher
@@ -43,6 +45,9 @@ from kilo_messaging.service.sharing import GetKey, SignedOrKnown
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.key_file import KeyFile
+from kilo_messaging.storage.pools.placing import Pools
+from kilo_messaging.storage.pools.router import Router, RouterTimes
+from kilo_messaging.storage.pools.stores import placing_stores
 from kilo_messaging.storage.redis.url import is_redis
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
@@ -121,6 +126,7 @@ def build_over(
     database: Database | None = None,
 ) -> MessagingApi:
     """The service over any store."""
+    stores, pools = _with_pools(stores, settings, runtime)
     desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
@@ -132,6 +138,8 @@ def build_over(
         get_key,
         posts.rules,
         posts.hooks,
+        placing=pools,
+        main_uri=settings.database.url,
         service_topics=frozenset({settings.events.topic}),
         wake=posts.wake,
     )
@@ -164,13 +172,23 @@ def build_over(
 
 def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     """What delivers to subscribers, in a process of its own. Raises as `build`."""
-    stores, _database = _open_stores(settings, runtime)
+    opened, _database = _open_stores(settings, runtime)
+    stores, pools = _with_pools(opened, settings, runtime)
     desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
     posts = Outgoing(settings, runtime, get_key)
-    operations = make_operations(desk, hub, get_key, posts.rules, posts.hooks, wake=posts.wake)
+    operations = make_operations(
+        desk,
+        hub,
+        get_key,
+        posts.rules,
+        posts.hooks,
+        placing=pools,
+        main_uri=settings.database.url,
+        wake=posts.wake,
+    )
     hub.arrivals.on_ring(posts.wake.ring)
     return Notifier((hub, *posts.services(operations, deliver=True)), stores.close)
 
@@ -180,6 +198,24 @@ def _open_stores(settings: MessagingSettings, runtime: Runtime) -> tuple[Stores,
         return STORES.load("redis")(settings.database, durable=settings.durable), None
     database = Database(settings.database, runtime.executor)
     return open_sql_store(database), database
+
+
+def _with_pools(
+    main: Stores, settings: MessagingSettings, runtime: Runtime
+) -> tuple[Stores, Pools]:
+    """The main store and its pools as one, and what operators do with pools."""
+    opener = PoolStores(runtime, STORES, settings.durable)
+    times = RouterTimes(patience=settings.pools.move_wait)
+    if Capability.BETWEEN_PROCESSES not in runtime.transport.capabilities:
+        times = replace(times, settle=0.1)  # there is nobody else, only requests under way
+    router = Router(
+        main,
+        opener.open,
+        runtime.clock,
+        main_weight=settings.pools.main_weight,
+        times=times,
+    )
+    return placing_stores(router), Pools(router, opener.prepare, runtime.clock)
 
 
 def _gateway(

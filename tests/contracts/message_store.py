@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from kilo_common.testing.clock import FakeClock
@@ -907,6 +908,35 @@ class MessageStoreContract:
         topic = self.stores.topics.get(KEY)
         assert topic is not None
         assert len(topic.metadata) == 16
+
+    @pytest.mark.parametrize("ordering", ["none", "fifo"])
+    def test_messages_of_another_store_are_put_as_they_are(self, ordering: str) -> None:
+        self.stores.topics.create(KEY, {"_ordering": ordering}, self.now)
+        self.post("1", "2", ttl=900)
+        held = self.claim(limit=1, ttl=300)
+        self.post("late", delay=60)
+        whole = Page(limit=9, claimed=True, delayed=True)
+        before = self.stores.messages.page(KEY, whole, self.now)
+        kept = self.stores.claims.get(KEY, "claim", self.now)
+        assert kept is not None
+        self.stores.topics.delete(KEY)
+        while self.sweep():
+            pass
+        self.stores.topics.create(KEY, {"_ordering": ordering}, self.now)
+        for _again in range(2):
+            self.stores.messages.put(KEY, before[:2], [kept[0]], self.now)
+        self.stores.messages.put(KEY, before[2:], [], self.now)
+        after = self.stores.messages.page(KEY, whole, self.now)
+        assert [msgspec.structs.replace(each, position=0) for each in after] == [
+            msgspec.structs.replace(each, position=0) for each in before
+        ]
+        found = self.stores.claims.get(KEY, "claim", self.now)
+        assert found is not None
+        assert (found[0], bodies(found[1])) == (kept[0], ["1"])
+        assert bodies(self.claim(claim_id="other")) == (["2"] if ordering == "none" else [])
+        self.stores.messages.delete(KEY, held[0].id, "claim", self.now)
+        self.clock.advance(300)
+        assert bodies(self.claim(claim_id="third")) == ["2", "late"]
 
     def test_the_store_answers(self) -> None:
         self.stores.check()

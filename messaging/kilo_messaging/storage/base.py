@@ -20,6 +20,7 @@ import msgspec
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
+from kilo_messaging.storage.placement_base import PlacementStore
 from kilo_messaging.storage.subscription_base import DeliveryStore, SubscriptionStore
 
 Prepare = Callable[[Topic], Sequence[Message]]
@@ -179,6 +180,16 @@ class MessageStore(ABC):
             return fault
 
     @abstractmethod
+    def put(
+        self, key: TopicKey, messages: Sequence[Message], claims: Sequence[Claim], now: datetime
+    ) -> None:
+        """Add messages of another store, behind all others, as they are; a missing topic is made.
+
+        Those that somebody holds stay theirs: `claims` has the claims that they name. One that is
+        there already is left out. Nothing is recorded for subscribers.
+        """
+
+    @abstractmethod
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         """A page of unexpired messages, oldest first.
 
@@ -280,6 +291,7 @@ class Stores:
     claims: ClaimStore
     subscriptions: SubscriptionStore
     deliveries: DeliveryStore
+    placements: PlacementStore
     check: Callable[[], None]
     """Returns if the store answers.
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
+from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import Topic, TopicKey
 from kilo_messaging.storage.base import WINDOW, Found, MessageStore, Page, Posted, Prepare, Stats
@@ -57,6 +58,16 @@ class MemoryMessages(MessageStore):
             return noted
         shelf.dedup[message.dedup_id] = message.id, now + window
         return message.id
+
+    def put(
+        self, key: TopicKey, messages: Sequence[Message], claims: Sequence[Claim], now: datetime
+    ) -> None:
+        with self._memory.lock:
+            shelf = self._memory.shelf(key, now)
+            shelf.claims |= {claim.id: claim for claim in claims}
+            for message in messages:
+                if message.id not in shelf.messages:
+                    self._memory.add(shelf, message)
 
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         states = {State.READY}

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from kilo_common.db.database import ConstraintViolated, Database
 from kilo_common.db.prepared import Prepared
 from kilo_common.errors import KiloError
+from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import Ordering, TopicKey
 from kilo_messaging.storage.base import (
@@ -23,6 +24,7 @@ from kilo_messaging.storage.base import (
     Stats,
 )
 from kilo_messaging.storage.sql.bulk import purge, redrive, remove
+from kilo_messaging.storage.sql.claims import put_messages
 from kilo_messaging.storage.sql.inserts import insert_posts
 from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
 from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
@@ -35,7 +37,7 @@ from kilo_messaging.storage.sql.tables import (
     of_topic,
     topic_of,
 )
-from kilo_messaging.storage.sql.topics import find_topic
+from kilo_messaging.storage.sql.topics import again_if_raced, find_topic
 
 ATTEMPTS = 4
 _c = messages.c
@@ -144,6 +146,15 @@ class SqlMessages(MessageStore):
             except KiloError as fault:
                 return fault
         raise AssertionError("unreachable")
+
+    def put(
+        self, key: TopicKey, messages: Sequence[Message], claims: Sequence[Claim], now: datetime
+    ) -> None:
+        again_if_raced(
+            lambda: self._database.write(
+                lambda connection: put_messages(connection, key, messages, claims, now)
+            )
+        )
 
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         def work(connection: sa.Connection) -> list[Message] | None:

@@ -42,6 +42,7 @@ DEPRECATED_SINCE = "@1430352000"
 """The day of the plan that dropped messages by id (RFC 9745: seconds since 1970)."""
 _SLASHES_OF_TOPIC = 3
 """`/v2/topics/NAME`"""
+_OF_TOPICS = ("/v2/topics/", "/v2/queues/")
 _TOPIC_LIST_KEYS = frozenset({"marker", "limit", "detailed", "with_count", "name"})
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 Session = Callable[[Environ], Iterable[bytes]]
@@ -182,7 +183,8 @@ def check_content_type(environ: Environ, method: str, has_body: bool) -> None:
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if has_body and kind == "application/x-www-form-urlencoded":
         raise FormRefused("Send JSON, with the header Content-Type: application/json")
-    of_topic = environ["PATH_INFO"].count("/") == _SLASHES_OF_TOPIC
+    path = environ["PATH_INFO"]
+    of_topic = path.count("/") == _SLASHES_OF_TOPIC and path.startswith(_OF_TOPICS)
     if method == "PATCH" and of_topic and kind != PATCH_TYPE:
         raise PatchMediaUnsupported(
             f"A topic is changed with Content-Type: {PATCH_TYPE}",

@@ -23,14 +23,15 @@ Block = bytes | memoryview
 
 def ingest(
     blocks: Iterable[Block],
-    writer: BlobWriter,
+    writer: BlobWriter | None,
     inspector: Inspector | None,
     executor: Executor,
     *,
     check: Callable[[int], None],
     give_back: Callable[[Block], None] | None = None,
 ) -> DataFacts:
-    """Write all blocks and say what they were. The writer is neither committed nor cancelled.
+    """Write all blocks and say what they were. The writer is neither committed nor cancelled;
+    without one they are only looked at.
 
     Without an inspector they are copied as they are: somebody has looked at them before.
 
@@ -45,7 +46,10 @@ def ingest(
     # md5 is the Image API's `checksum`, known to be weak; os_hash_value is the one to trust.
     md5 = hashlib.md5(usedforsecurity=False)
     digest = hashlib.new(HASH_ALGORITHM)
-    lanes = _Lanes(executor, (md5.update, digest.update, writer.write), give_back)
+    works: list[Callable[[Block], object]] = [md5.update, digest.update]
+    if writer is not None:
+        works.append(writer.write)
+    lanes = _Lanes(executor, works, give_back)
     size = 0
     try:
         for block in blocks:

@@ -105,6 +105,21 @@ class Blobs:
             )
         return place, blob.facts if blob.facts.os_hash_value else facts
 
+    def look_at(
+        self, job: Job, place: Location, formats: tuple[str, str], check: Check
+    ) -> DataFacts:
+        """Hash and inspect a blob where it is.
+
+        Raises:
+            FormatRefused: it is not of those formats, or not safe.
+            BlobNotFound, StoreUnavailable: it cannot be read.
+            TaskCancelled, TaskLost, TaskInterrupted; and what `check` raises.
+        """
+        total = self.executor.submit(self.store(place.store).size, place.key).result()
+        look = _looking(job, total, check)
+        blocks = self.blocks(self.open(place))
+        return ingest(blocks, None, open_inspector(*formats), self.executor, check=look)
+
     def _write(
         self,
         job: Job,
@@ -114,11 +129,7 @@ class Blobs:
         total: int | None,
         check: Check,
     ) -> DataFacts:
-        def look(size: int) -> None:
-            job.check()
-            check(size)
-            job.progress(size, total)
-
+        look = _looking(job, total, check)
         writer = self.executor.submit(self.store(place.store).create, place.key).result()
         try:
             facts = ingest(blocks, writer, inspector, self.executor, check=look)
@@ -129,3 +140,14 @@ class Blobs:
                 job.drop_blob(place)
             raise
         return facts
+
+
+def _looking(job: Job, total: int | None, check: Check) -> Check:
+    """`check`, and whether the work is wanted; its progress is shown."""
+
+    def look(size: int) -> None:
+        job.check()
+        check(size)
+        job.progress(size, total)
+
+    return look

@@ -30,4 +30,5 @@ class SystemClock:
 def iso8601(moment: datetime) -> str:
     """`moment` as both APIs write it: UTC, whole seconds, a `Z` (2026-11-23T16:58:00Z)."""
     # isoformat takes a tenth of strftime's time, and lists write many times.
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="seconds")[:19] + "Z"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gevent
 from gevent.event import Event
+from gevent.os import tp_read
 from gevent.threadpool import ThreadPoolExecutor
 
 from kilo_common.bus.connect import open_transport
@@ -74,6 +75,15 @@ class StopSignal:
     def set(self) -> None:
         """Ask the process to stop."""
         self._event.set()
+
+    def set_at_end_of(self, pipe: int) -> None:
+        """Ask the process to stop when nobody holds the other end of a pipe any more."""
+
+        def wait() -> None:
+            tp_read(pipe, 1)
+            self.set()
+
+        gevent.spawn(wait)
 
     def _received(self, number: int) -> None:
         if self._event.is_set():

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from kilo_common.errors import ConfigInvalid
 from kilo_common.http.auth import check_bind
 from kilo_deploy.config import StackSettings, load_stack
 from kilo_deploy.processes import open_runtime
@@ -20,20 +19,16 @@ ROLE_VARIABLE = "KILOSTACK_SERVE_ROLE"
 
 
 def run(role: str, settings: StackSettings, file: Path | None, workers: int) -> NoReturn:
-    """Become a gunicorn that serves `role` with that many worker processes.
-
-    Raises:
-        ConfigInvalid: the role listens on no port.
-    """
+    """Become a gunicorn that serves `role`, which listens on a port, with that many worker
+    processes. Raises ConfigInvalid, see `check_bind`."""
     http = {
         "catalog-api": settings.catalog.http,
         "messaging": settings.messaging.http,
         "identity": settings.auth.dev.http,
-    }.get(role)
-    if http is None:
-        raise ConfigInvalid(f"{role} listens on no port: start several of it instead of --workers")
+    }[role]
     check_bind(settings.auth, http.host)
     environ = dict(os.environ) | {ROLE_VARIABLE: role, CONFIG_VARIABLE: str(file or "")}
+    environ["KILO_STATE_DIR"] = settings.state_dir  # from wherever we have it
     binds = [http.port]
     if role == "messaging" and settings.messaging.websocket_port:
         binds.append(settings.messaging.websocket_port)

@@ -84,6 +84,7 @@ ROLES: dict[str, Callable[[StackSettings, Runtime], Part]] = {
     "notifier": _notifier,
     "identity": _identity,
 }
+WITHOUT_PORT = frozenset({"catalog-worker", "notifier"})
 
 
 def build_role(role: str, settings: StackSettings, runtime: Runtime) -> Part:

@@ -1,9 +1,12 @@
 """The strategy `keystone`: keystonemiddleware as it is, against a real Keystone."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from uuid import uuid4
 
 import pytest
 
@@ -15,6 +18,7 @@ from kilo_deploy.accounts import sign_in
 from kilo_deploy.client import ApiClient, RequestRefused
 from kilo_deploy.testing import StackProcess
 from support.keystone import KeystoneProcess
+from support.sinks import web_sink
 
 # oslo's libraries still use what Python 3.12 deprecates, and say so themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -129,15 +133,21 @@ def test_it_must_be_said_where_keystone_is(keystone: KeystoneProcess) -> None:
             opened(keystone, **{missing: ""})
 
 
-def test_a_stack_trusts_the_keystone_of_its_configuration(
-    keystone: KeystoneProcess, tmp_path: Path
-) -> None:
-    config = tmp_path / "kilo.toml"
+def stack_of(keystone: KeystoneProcess, folder: Path) -> StackProcess:
+    """A stack that believes that Keystone."""
+    config = folder / "kilo.toml"
     config.write_text(
         f'[auth]\nstrategy = "keystone"\n[auth.keystone]\nauth_url = "{keystone.url}/v3"\n'
         'username = "kilostack"\npassword = "kilostack"\n'
+        "[messaging.deliveries.fetch]\nallow_loopback = true\n"
     )
-    stack = StackProcess(tmp_path / "state", ["--config", str(config)])
+    return StackProcess(folder / "state", ["--config", str(config)])
+
+
+def test_a_stack_trusts_the_keystone_of_its_configuration(
+    keystone: KeystoneProcess, tmp_path: Path
+) -> None:
+    stack = stack_of(keystone, tmp_path)
     try:
         info = stack.wait_ready()
         token = keystone.sign_in("alt", "alt", "alt")
@@ -150,3 +160,40 @@ def test_a_stack_trusts_the_keystone_of_its_configuration(
         assert keystone.url in (tmp_path / "state" / "clouds.yaml").read_text()
     finally:
         stack.kill()
+
+
+def test_a_webhook_with_a_trust_gets_a_token_of_who_subscribed(
+    keystone: KeystoneProcess, tmp_path: Path
+) -> None:
+    stack = stack_of(keystone, tmp_path)
+    try:
+        info = stack.wait_ready()
+        token = keystone.sign_in("alt", "alt", "alt")
+        service = ApiClient(info.messaging_url, {"X-Auth-Token": token, "Client-ID": str(uuid4())})
+        with web_sink() as sink:
+            made = service.json(
+                "POST", "/v2/topics/t/subscriptions", {"subscriber": f"trust+{sink.url}/x"}
+            )
+            path = f"/v2/topics/t/subscriptions/{made['subscription_id']}"
+            trust_id = service.json("GET", path)["options"]["trust_id"]
+            keystone.ask("GET", f"OS-TRUST/trusts/{trust_id}")
+            service.json("POST", "/v2/topics/t/messages", {"messages": [{"body": 1}]})
+            wait_for(lambda: bool(sink.requests))
+            (received,) = sink.requests
+        who = opened(keystone).authenticate({"x-auth-token": received.headers["x-auth-token"]})
+        assert who.project_id == project_id(keystone, "alt")
+        assert "member" in who.roles
+        assert received.headers["x-auth-token"] != token
+        service.json("DELETE", path)
+        with pytest.raises(HTTPError, match="404"):
+            keystone.ask("GET", f"OS-TRUST/trusts/{trust_id}")
+    finally:
+        stack.kill()
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for what happens in another process."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)

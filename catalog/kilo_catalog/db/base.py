@@ -227,14 +227,15 @@ class UnitOfWork(ABC):
         """Call `wake` after each commit that recorded events; it returns at once."""
         self._wake = wake
 
-    def read(self, work: Work[T]) -> T:
-        """What `work` returns from a transaction that changes nothing.
+    def read(self, work: Work[T], *, brief: bool = False) -> T:
+        """What `work` returns from a transaction that changes nothing; see `Database.read` for
+        `brief`.
 
         Raises:
             DatabaseUnavailable: no answer.
             Whatever `work` raises.
         """
-        return self._read(work)
+        return self._read(work, brief=brief)
 
     def write(self, work: Work[T]) -> T:
         """What `work` returns, once its changes are safe. Work that met a changed record runs anew.
@@ -257,7 +258,7 @@ class UnitOfWork(ABC):
         raise AssertionError("unreachable")
 
     @abstractmethod
-    def _read(self, work: Work[T]) -> T: ...
+    def _read(self, work: Work[T], *, brief: bool) -> T: ...
 
     @abstractmethod
     def _write(self, work: Work[T]) -> T: ...

@@ -42,7 +42,8 @@ class MemoryUnitOfWork(UnitOfWork):
         self._lock = threading.Lock()
         self._state = _State({}, {}, MemoryMetadefs({}, {}), {}, {}, 0, {}, {})
 
-    def _read(self, work: Work[T]) -> T:
+    def _read(self, work: Work[T], *, brief: bool) -> T:
+        del brief
         return work(self._state)
 
     def _write(self, work: Work[T]) -> T:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -52,7 +52,14 @@ _LOCK_ONE = _SELECT_ONE.with_for_update()
 _UPDATE = sa.update(images).where(
     images.c.id == sa.bindparam("match_id"), images.c.version == sa.bindparam("match_version")
 )
-_INSERT = sa.insert(images)
+_INSERT, _INSERT_TAGS, _INSERT_PROPERTIES, _INSERT_EVENT = map(
+    sa.insert, (images, image_tags, image_properties, outbox)
+)
+"""Statements made once: to make one takes SQLAlchemy as long as to run it."""
+_FORGET = tuple(
+    sa.delete(table).where(table.c.image_id == sa.bindparam("image_id"))
+    for table in (image_tags, image_properties)
+)
 _PLAIN = (
     "id", "owner", "created_at", "updated_at", "name", "protected", "os_hidden", "disk_format",
     "container_format", "size", "virtual_size", "min_disk", "min_ram", "checksum", "os_hash_algo",
@@ -74,9 +81,9 @@ class SqlUnitOfWork(UnitOfWork):
         super().__init__()
         self._database = database
 
-    def _read(self, work: Work[T]) -> T:
+    def _read(self, work: Work[T], *, brief: bool) -> T:
         return self._database.read(
-            lambda found: work(_SqlTransaction(found, _SELECT_ONE, locks=False))
+            lambda found: work(_SqlTransaction(found, _SELECT_ONE, locks=False)), brief=brief
         )
 
     def _write(self, work: Work[T]) -> T:
@@ -131,8 +138,8 @@ class _Images:
             raise ImageChanged(
                 "The image was changed by another request; try again", image_id=image.id
             )
-        for table in (image_tags, image_properties):
-            self._connection.execute(sa.delete(table).where(table.c.image_id == image.id))
+        for forget in _FORGET:
+            self._connection.execute(forget, {"image_id": image.id})
         if image.status is not ImageStatus.DELETED:
             self._index(image.id, image.tags, image.properties)
         else:
@@ -144,11 +151,11 @@ class _Images:
     def _index(self, image_id: str, tags: Sequence[str], properties: Mapping[str, str]) -> None:
         if tags:
             self._connection.execute(
-                sa.insert(image_tags), [{"image_id": image_id, "tag": tag} for tag in tags]
+                _INSERT_TAGS, [{"image_id": image_id, "tag": tag} for tag in tags]
             )
         if properties:
             self._connection.execute(
-                sa.insert(image_properties),
+                _INSERT_PROPERTIES,
                 [
                     {"image_id": image_id, "name": name, "value": value}
                     for name, value in properties.items()
@@ -253,7 +260,7 @@ class _Outbox:
     def add(self, event: Event) -> None:
         self.added += 1
         self._connection.execute(
-            sa.insert(outbox),
+            _INSERT_EVENT,
             {
                 "event_id": event.id,
                 "event_type": event.event_type,
@@ -331,17 +338,38 @@ def _to_row(image: Image) -> dict[str, Any]:
 
 
 def _to_image(row: sa.Row[Any]) -> Image:
-    values: dict[str, Any] = dict(cast("Mapping[str, Any]", row._mapping))
-    del values["deleted"]
-    values["status"] = _STATUSES[values["status"]]
-    values["visibility"] = _VISIBILITIES[values["visibility"]]
-    values["tags"] = _tags.decode(values["tags"])
-    values["properties"] = _properties.decode(values["properties"])
-    values["locations"] = _locations.decode(values["locations"])
-    upload_id, store = values.pop("upload_id"), values.pop("upload_store")
-    lease_until = values.pop("lease_until")
-    values["upload"] = UploadClaim(upload_id, store, lease_until) if upload_id else None
-    values["staged"] = _staged.decode(values["staged"]) if values["staged"] else None
-    values["imports"] = _imports.decode(values["imports"]) if values["imports"] else None
-    values["findings"] = _findings.decode(values["findings"]) if values["findings"] else None
-    return Image(**values)
+    # By place, not by name: a page of a list makes many.
+    (
+        image_id, owner, created_at, updated_at, name, status, visibility, protected, os_hidden,
+        disk_format, container_format, size, virtual_size, min_disk, min_ram, checksum,
+        os_hash_algo, os_hash_value, tags, properties, locations, upload_id, upload_store,
+        lease_until, version, _deleted, staged, imports, findings,
+    ) = tuple(row)  # fmt: skip
+    return Image(
+        id=image_id,
+        owner=owner,
+        created_at=created_at,
+        updated_at=updated_at,
+        name=name,
+        status=_STATUSES[status],
+        visibility=_VISIBILITIES[visibility],
+        protected=protected,
+        os_hidden=os_hidden,
+        disk_format=disk_format,
+        container_format=container_format,
+        size=size,
+        virtual_size=virtual_size,
+        min_disk=min_disk,
+        min_ram=min_ram,
+        checksum=checksum,
+        os_hash_algo=os_hash_algo,
+        os_hash_value=os_hash_value,
+        tags=_tags.decode(tags),
+        properties=_properties.decode(properties),
+        locations=_locations.decode(locations),
+        upload=UploadClaim(upload_id, upload_store, lease_until) if upload_id else None,
+        staged=_staged.decode(staged) if staged else None,
+        imports=_imports.decode(imports) if imports else None,
+        findings=_findings.decode(findings) if findings else None,
+        version=version,
+    )

@@ -103,35 +103,34 @@ def _statement(shape: _Shape) -> sa.Select[tuple[Any, ...]]:
     if len(branches) == 1:
         chosen: Any = branches[0].subquery()
     else:
-        chosen = sa.union_all(*(sa.select(each.subquery().c.id) for each in branches)).subquery()
+        chosen = sa.union(*(sa.select(each.subquery().c.id) for each in branches)).subquery()
     joined = sa.select(images).join(chosen, chosen.c.id == images.c.id)
     return joined.order_by(*order).limit(page)
 
 
 def _branches(shape: _Shape) -> list[Clause]:
-    """Clauses that exclude one another and together are the reach."""
+    """Clauses that together are the reach.
+
+    They overlap, and the union drops what is found twice: to exclude one's own images from those
+    that others show, the database would have to pass over all of them.
+    """
     if shape.visibilities == frozenset(Visibility):
         return [sa.true()]
-    owner: Any = sa.bindparam("owner")
-    found: list[Clause] = [images.c.owner == owner] if shape.has_owner else []
-    others = sa.or_(images.c.owner != owner, images.c.owner.is_(None))
-    for visibility in sorted(shape.visibilities, key=lambda each: each.value):
-        shown = images.c.visibility == visibility.value
-        found.append(sa.and_(shown, others) if shape.has_owner else shown)
+    found: list[Clause] = [images.c.owner == sa.bindparam("owner")] if shape.has_owner else []
+    shown = sorted(each.value for each in shape.visibilities)
+    found += [images.c.visibility == each for each in shown]
     return found or [sa.false()]
 
 
 def _shared(shape: _Shape, status: MemberStatus) -> sa.Select[tuple[Any, ...]]:
-    """The images of others that the caller is a member of, in the order of the members' index."""
-    owner: Any = sa.bindparam("owner")
+    """The images that the caller is a member of, in the order of the members' index."""
     return (
         sa.select(images.c.id)
         .select_from(image_members.join(images, images.c.id == image_members.c.image_id))
         .where(
-            image_members.c.project_id == owner,
+            image_members.c.project_id == sa.bindparam("owner"),
             image_members.c.status == status.value,
             images.c.visibility == Visibility.SHARED.value,
-            sa.or_(images.c.owner != owner, images.c.owner.is_(None)),
             *(_after(shape.sort, _MEMBERS) if shape.has_marker else ()),
         )
         .order_by(*(_order(key, _MEMBERS) for key in shape.sort))

@@ -60,16 +60,30 @@ class SortKey(Struct, frozen=True):
     descending: bool = True
 
 
+_NEWEST_FIRST = (SortKey("created_at"), SortKey("id"))
+NOT_HIDDEN = Condition("os_hidden", Test.IN, (False,))
+"""What a list has unless it asks for hidden images."""
+
+
 class ListQuery(Struct, frozen=True):
     """One page of one listing."""
 
     reach: Reach
     conditions: tuple[Condition, ...] = ()
-    sort: tuple[SortKey, ...] = (SortKey("created_at"), SortKey("id"))
+    sort: tuple[SortKey, ...] = _NEWEST_FIRST
     """Ends with `id`, so that the order is total."""
     limit: int = 25
     marker: str | None = None
     """The id of the last image of the page before."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the default list or a later page of it: a database need not search."""
+        return (
+            self.sort == _NEWEST_FIRST
+            and self.conditions == (NOT_HIDDEN,)
+            and self.reach.only is None
+        )
 
 
 class ImagePage(Struct, frozen=True):

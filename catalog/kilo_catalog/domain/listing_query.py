@@ -8,6 +8,7 @@ from typing import Any
 from kilo_catalog.domain.image import ImageStatus, Visibility
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.listing import (
+    NOT_HIDDEN,
     SORT_KEYS,
     Condition,
     ListQuery,
@@ -55,7 +56,7 @@ def parse_query(
         _choice("visibility", visibility, _VISIBILITIES)
     conditions = [each for pair in pairs for each in _conditions(*pair)]
     if "os_hidden" not in given:
-        conditions.append(Condition("os_hidden", Test.IN, (False,)))
+        conditions.append(NOT_HIDDEN)
     return ListQuery(
         reach_of(
             project_id,

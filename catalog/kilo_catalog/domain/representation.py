@@ -13,31 +13,31 @@ from kilo_common.clock import iso8601
 def represent(image: Image) -> dict[str, Any]:
     """The image as JSON values. Properties come first: none may hide a field of ours."""
     path = f"/v2/images/{image.id}"
-    shown: dict[str, Any] = dict(image.properties)
-    shown.update(
-        id=image.id,
-        name=image.name,
-        status=image.status.value,
-        visibility=image.visibility.value,
-        owner=image.owner,
-        protected=image.protected,
-        os_hidden=image.os_hidden,
-        disk_format=image.disk_format,
-        container_format=image.container_format,
-        size=image.size,
-        virtual_size=image.virtual_size,
-        min_disk=image.min_disk,
-        min_ram=image.min_ram,
-        checksum=image.checksum,
-        os_hash_algo=image.os_hash_algo,
-        os_hash_value=image.os_hash_value,
-        created_at=iso8601(image.created_at),
-        updated_at=iso8601(image.updated_at),
-        tags=image.tags,
-        self=path,
-        file=f"{path}/file",
-        schema="/v2/schemas/image",
-    )
+    shown: dict[str, Any] = {
+        **image.properties,
+        "id": image.id,
+        "name": image.name,
+        "status": image.status.value,
+        "visibility": image.visibility.value,
+        "owner": image.owner,
+        "protected": image.protected,
+        "os_hidden": image.os_hidden,
+        "disk_format": image.disk_format,
+        "container_format": image.container_format,
+        "size": image.size,
+        "virtual_size": image.virtual_size,
+        "min_disk": image.min_disk,
+        "min_ram": image.min_ram,
+        "checksum": image.checksum,
+        "os_hash_algo": image.os_hash_algo,
+        "os_hash_value": image.os_hash_value,
+        "created_at": iso8601(image.created_at),
+        "updated_at": iso8601(image.updated_at),
+        "tags": image.tags,
+        "self": path,
+        "file": f"{path}/file",
+        "schema": "/v2/schemas/image",
+    }
     if image.imports is not None:
         shown.update(_represent_import(image.imports))
     if image.locations:

@@ -23,6 +23,8 @@ from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
 from kilo_common.ids import IdSource
 
+_BRIEF_PAGE = 100
+
 
 @dataclass(frozen=True)
 class Images:
@@ -73,7 +75,7 @@ class Images:
             ImageNotFound, PolicyForbids: see `Access.find`.
         """
         image = self.unit_of_work.read(
-            lambda tx: self.access.find(tx, context, image_id, "get_image")
+            lambda tx: self.access.find(tx, context, image_id, "get_image"), brief=True
         )
         return self.protections.readable(context, image)
 
@@ -88,7 +90,8 @@ class Images:
         query = parse_query(pairs, self.limits, context.project_id, is_admin=context.is_admin)
         if not self.protections.may_filter(context, query):
             return ImagePage((), has_more=False)
-        page = self.unit_of_work.read(lambda tx: tx.images.list_page(query))
+        brief = query.is_plain and query.limit <= _BRIEF_PAGE
+        page = self.unit_of_work.read(lambda tx: tx.images.list_page(query), brief=brief)
         seen = tuple(self.protections.readable(context, each) for each in page.images)
         return ImagePage(seen, page.has_more)
 

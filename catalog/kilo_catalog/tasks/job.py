@@ -6,7 +6,8 @@ transaction that gives it an owner: whatever dies in between, the reaper finds i
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -65,6 +66,8 @@ class _Signals:
 
     stop: bool = False
     fault: KiloError | None = None
+    breaks: list[Callable[[], None]] = field(default_factory=list)
+    """What ends the waits that the worker may be in."""
     blobs: set[Location] = field(default_factory=set)
 
 
@@ -100,14 +103,35 @@ class Job:
     def interrupt(self) -> None:
         """Have the next `check` end the work here, for another worker to go on with."""
         self._signals.stop = True
+        self._break()
+
+    @contextmanager
+    def breaking(self, end: Callable[[], None]) -> Iterator[None]:
+        """While the block waits for somebody else: `end` is called, in another thread, when the
+        work is not wanted any more. After that `check` says why."""
+        self._signals.breaks.append(end)
+        try:
+            self.check()
+            yield
+        finally:
+            self._signals.breaks.remove(end)
+
+    def _break(self) -> None:
+        for end in tuple(self._signals.breaks):
+            end()
+
+    def _stop_for(self, fault: KiloError) -> None:
+        self._signals.fault = self._signals.fault or fault
+        self._break()
 
     def renew(self) -> None:
         """Hold the task for longer, and find out whether it is still wanted."""
-        until = self._tools.clock.now() + self._tools.lease
         with self._lock:
             blobs = tuple(self._signals.blobs)
 
         def work(transaction: Transaction) -> Task:
+            # From when it is our turn to write, which a busy database may make us wait for.
+            until = self._tools.clock.now() + self._tools.lease
             kept = transaction.tasks.update(renew(self._held(transaction), until))
             for each in blobs:
                 transaction.doomed.extend(each.store, each.key, until + MARGIN)
@@ -116,10 +140,10 @@ class Job:
         try:
             task = self._tools.unit_of_work.write(work)
         except TaskLost as fault:
-            self._signals.fault = self._signals.fault or fault
+            self._stop_for(fault)
             return
         if task.cancelled:
-            self._signals.fault = self._signals.fault or _cancelled(task)
+            self._stop_for(_cancelled(task))
 
     def begin(self, step: str, number: int, count: int) -> None:
         """Say which step is at work: the `number`th of `count`, from 0."""

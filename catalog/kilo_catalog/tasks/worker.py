@@ -3,7 +3,8 @@
 import logging
 import threading
 
-from kilo_catalog.domain.task import Lease
+from kilo_catalog.db.base import Transaction
+from kilo_catalog.domain.task import Lease, Task
 from kilo_catalog.tasks.job import Job, JobTools
 from kilo_catalog.tasks.periodic import Periodic
 from kilo_catalog.tasks.runner import Runner
@@ -98,11 +99,14 @@ class TaskWorker:
 
     def _take(self) -> Job | None:
         tools = self._tools
-        now = tools.clock.now()
-        lease = Lease(f"{self._name}/{tools.new_id()}", now + tools.lease)
-        task = tools.unit_of_work.write(
-            lambda tx: tx.tasks.take_next(lease, now, self._per_project)
-        )
+        holder = f"{self._name}/{tools.new_id()}"
+
+        def work(transaction: Transaction) -> Task | None:
+            now = tools.clock.now()
+            lease = Lease(holder, now + tools.lease)
+            return transaction.tasks.take_next(lease, now, self._per_project)
+
+        task = tools.unit_of_work.write(work)
         if task is None:
             return None
         job = Job(task, tools)

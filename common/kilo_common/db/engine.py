@@ -109,7 +109,11 @@ def _open_sqlite(
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        if writer:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            # It locks nothing yet, so nothing can go wrong that SQLAlchemy would have to know of.
+            connection.connection.cursor().execute("BEGIN")
 
     return engine
 

@@ -63,6 +63,7 @@ class FetchStream:
         self._received = 0
         self._connections = connections
         self._target = target
+        self._aborted = False
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size`; empty at the end, and only there.
@@ -78,10 +79,19 @@ class FetchStream:
             raise FetchFailed(
                 f"{self.url} broke off after {self._received}{of} bytes: {reason(fault)}"
             ) from fault
+        if self._aborted:
+            raise FetchFailed(f"{self.url} was given up after {self._received} bytes")
         self._received += len(data)
         if self._received > self._max_bytes:
             raise _too_large(self.url, self._max_bytes)
         return data
+
+    def abort(self) -> None:
+        """Have a `read` that waits in another thread, and every later one, fail now."""
+        self._aborted = True
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
 
     def close(self) -> None:
         """Let go of the connection; twice is harmless."""

@@ -1,5 +1,6 @@
 """A connection to one checked address, whose every wait ends: by silence, or by the deadline."""
 
+import contextlib
 import socket
 import ssl
 import time
@@ -30,6 +31,12 @@ class TimedSocket:
         """Receive what there is, or raise TimeoutError."""
         self.limit()
         return self._inner.recv_into(buffer)
+
+    def interrupt(self) -> None:
+        """Have whoever waits for it in another thread find it at its end."""
+        with contextlib.suppress(OSError):
+            # Beneath TLS: that layer is the other thread's.
+            socket.socket.shutdown(self._inner, socket.SHUT_RDWR)
 
     def shut(self) -> None:
         """Close it."""

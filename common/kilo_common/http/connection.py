@@ -115,8 +115,7 @@ class Connection:
         self._wait_for(Phase.IDLE, self._limits.idle)
         try:
             while self._serve_one():
-                if self._buffer:
-                    time.sleep(0)  # who sends requests without end must not keep others waiting
+                time.sleep(0)  # who asks again at once must not keep others waiting
         except OSError:
             log.debug("a client has gone", exc_info=True)
         except Exception:  # an edge: no connection may end the server

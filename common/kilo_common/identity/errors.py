@@ -7,7 +7,8 @@ KiloError
 │   ├── ProjectMissing       the token is for no project, and the service needs one
 │   └── SignInRefused        wrong name or password, or no role on the project
 ├── Forbidden
-│   └── NotYours             only an administrator may see this
+│   ├── NotYours             only an administrator may see this
+│   └── TrustRefused         Keystone makes no trust, or takes none
 ├── NotFound
 │   ├── PathUnknown          there is nothing at this path
 │   └── SubjectUnknown       no project, user or token has that id
@@ -41,6 +42,10 @@ class SignInRefused(errors.Unauthenticated):
 
 class NotYours(errors.Forbidden):
     code = "identity.not_yours"
+
+
+class TrustRefused(errors.Forbidden):
+    code = "identity.trust_refused"
 
 
 class PathUnknown(errors.NotFound):

@@ -1,5 +1,7 @@
 """`kilostack serve`: one part of the stack as a process of its own."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -8,11 +10,11 @@ from rich.console import Console
 from kilo_common import logs
 from kilo_common.http.server import HttpServer
 from kilo_common.lifecycle import ServiceGroup
-from kilo_deploy import production
+from kilo_deploy import crew, production
 from kilo_deploy.commands import options
 from kilo_deploy.config import StackSettings
 from kilo_deploy.processes import StopSignal, open_runtime, seconds_since_start
-from kilo_deploy.roles import ROLES, Part, build_role
+from kilo_deploy.roles import ROLES, WITHOUT_PORT, Part, build_role
 
 
 @click.command()
@@ -23,15 +25,20 @@ from kilo_deploy.roles import ROLES, Part, build_role
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
-    help="Worker processes behind one port (gunicorn); 1 serves in this process.",
+    help="Processes behind one port (gunicorn), or beside one another where the role has none; "
+    "1 serves in this process.",
 )
 def serve(role: str, config_file: Path | None, state_dir: Path | None, workers: int) -> None:
-    """Run one part of the stack: catalog-api, catalog-worker, messaging or identity.
+    """Run one part of the stack.
 
     The parts meet on the broker that bus.url names. Bring the databases up to date first, with
     `kilostack db upgrade`.
     """
     settings = options.read_settings(config_file, state_dir)
+    if workers > 1 and role in WITHOUT_PORT:
+        console = Console(soft_wrap=True, highlight=False)
+        crew.run(role, settings, config_file, state_dir, workers, console.print)
+        return
     if workers > 1:
         production.run(role, settings, config_file, workers)
     _run(role, settings)
@@ -40,6 +47,8 @@ def serve(role: str, config_file: Path | None, state_dir: Path | None, workers: 
 def _run(role: str, settings: StackSettings) -> None:
     logs.setup(settings.log)
     stop = StopSignal()
+    if os.environ.get(crew.CREW_VARIABLE):
+        stop.set_at_end_of(sys.stdin.fileno())
     runtime = open_runtime(settings)
     part = build_role(role, settings, runtime)
     servers = _servers(role, part)

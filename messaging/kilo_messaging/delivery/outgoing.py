@@ -1,10 +1,13 @@
 """Puts together what delivers to subscribers."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from kilo_common.fetch.fetcher import Fetcher
 from kilo_common.lifecycle import Service
 from kilo_common.runtime import Runtime
+from kilo_common.settings import AuthSettings
 from kilo_messaging.config import MessagingSettings
 from kilo_messaging.delivery.confirmation import Confirmations
 from kilo_messaging.delivery.dispatcher import Dispatcher, Senders
@@ -16,6 +19,9 @@ from kilo_messaging.service.operations import Operations
 from kilo_messaging.service.sharing import GetKey
 from kilo_messaging.service.subscriptions import Hooks, SubscriberRules
 from kilo_messaging.service.wake_up import WakeUp
+
+if TYPE_CHECKING:
+    from kilo_common.identity.trusts import KeystoneTrusts
 
 
 class KeptConnections:
@@ -50,7 +56,8 @@ class Outgoing:
         self._connections = KeptConnections(fetcher)
         self._settings = deliveries
         self._clock = runtime.clock
-        self._webhook = WebhookSender(fetcher, runtime.clock)
+        trusts = _trusts(runtime.auth_settings)
+        self._webhook = WebhookSender(fetcher, runtime.clock, trusts)
         self._mail = MailSender(deliveries.mail, deliveries.timeout)
         self._confirmations = Confirmations(
             self._webhook,
@@ -64,7 +71,7 @@ class Outgoing:
         self.rules = SubscriberRules(
             check_url=fetcher.check,
             mail=bool(deliveries.mail.host),
-            trusts=False,
+            trusts=trusts,
             require_confirmation=deliveries.require_confirmation,
         )
         self.hooks = Hooks(ask=self._confirmations.ask, wake=self.wake.ring)
@@ -82,3 +89,13 @@ class Outgoing:
         dispatcher = Dispatcher(stores, senders, self._clock, self._settings)
         self.wake.to(dispatcher.wake)
         return (self._connections, self._confirmations, dispatcher)
+
+
+def _trusts(settings: AuthSettings) -> "KeystoneTrusts | None":
+    """Where users of this service may have trusts: in the Keystone that knows them."""
+    if settings.strategy != "keystone":
+        return None
+    # A second of imports, which nobody needs who has no Keystone.
+    from kilo_common.identity.trusts import KeystoneTrusts  # noqa: PLC0415
+
+    return KeystoneTrusts(settings.keystone)

@@ -31,8 +31,8 @@ _TRACEPARENT = "traceparent"
 class Tokens(Protocol):
     """Tokens of those who subscribed with a trust."""
 
-    def token_of(self, subscription: Subscription) -> str:
-        """A token of the subscription's project.
+    def token(self, trust_id: str) -> str:
+        """A token out of the trust.
 
         Raises:
             KiloError: there is none to be had.
@@ -55,7 +55,7 @@ class WebhookSender:
         headers, body = request_of(job)
         try:
             if place.with_trust and self._tokens is not None:
-                headers["X-Auth-Token"] = self._tokens.token_of(subscription)
+                headers["X-Auth-Token"] = self._tokens.token(subscription.options.trust_id or "")
             headers |= self._signed(subscription, _message_id(job), body)
             return answer_of(self._post(place.url, headers, body))
         except KiloError as fault:

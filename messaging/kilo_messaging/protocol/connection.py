@@ -150,6 +150,7 @@ class Connection:
             action=request.action,
             context=context,
             client_id=headers.get("client-id"),
+            token=headers.get("x-auth-token", ""),
             params=body,
             document=_document(body, action.document_key) if action else None,
             ending=self._ending,

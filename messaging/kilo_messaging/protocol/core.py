@@ -33,6 +33,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     context: RequestContext
     client_id: str | None
+    token: str = ""
+    """What the client proved itself by, for what is done in its name later; mostly empty."""
     params: Mapping[str, Any] | bytes = {}
     """Texts of a URL, or a JSON object."""
     document: bytes | None = None

@@ -38,6 +38,7 @@ def create_subscription(
         subscriber=document.subscriber,
         ttl=document.ttl,
         options=document.options,
+        token=request.token,
     )
     body: dict[str, Any] = {"subscription_id": made.id}
     if not shown.is_queue(request.base):
@@ -87,6 +88,7 @@ def _update(
             options=document.options,
             state=document.state,
         ),
+        token=request.token,
     )
     return Response(204)
 
@@ -95,7 +97,9 @@ def delete_subscription(
     do: Operations, request: Request, params: OneSubscription, _document: None
 ) -> Response:
     """Remove a subscription."""
-    do.subscriptions.delete(request.context, params.topic, params.subscription_id)
+    do.subscriptions.delete(
+        request.context, params.topic, params.subscription_id, token=request.token
+    )
     return Response(204)
 
 

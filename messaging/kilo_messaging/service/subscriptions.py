@@ -1,9 +1,9 @@
 """Operations on subscriptions that are kept."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -35,6 +35,18 @@ PURGED_AT_ONCE = 100
 CheckUrl = Callable[[object], None]
 
 
+class Trusts(Protocol):
+    """Acting for those who subscribed, when their tokens have ended."""
+
+    def delegate(self, context: RequestContext, token: str) -> str:
+        """Let the user of this token trust this service; the trust's id. Raises KiloError."""
+        ...
+
+    def revoke(self, trust_id: str, token: str) -> None:
+        """End a trust by a token of who made it; if that cannot be, nothing is raised."""
+        ...
+
+
 @dataclass(frozen=True)
 class SubscriberRules:
     """Which subscribers there may be, and which must agree first."""
@@ -43,8 +55,8 @@ class SubscriberRules:
     """Returns if a webhook may have this URL, as far as its text tells; raises FetchRefused."""
     mail: bool
     """Whether there is a mail server."""
-    trusts: bool
-    """Whether there is a Keystone to make trusts in."""
+    trusts: Trusts | None
+    """Where there is a Keystone to make them in."""
     require_confirmation: bool
 
 
@@ -84,10 +96,14 @@ class SubscriptionOperations:
         subscriber: str,
         ttl: int | None = None,
         options: Mapping[str, Any] | None = None,
+        token: str = "",
     ) -> Subscription:
         """Subscribe somebody to a topic; one who has not confirmed yet is asked again.
 
+        `token` is the caller's, for a subscriber that wants a trust.
+
         Raises:
+            TrustRefused: the caller may not trust this service.
             SubscriptionInvalid, FetchRefused, LimitExceeded: what was asked for cannot be.
             SubscriptionExists: the subscriber is subscribed.
         """
@@ -97,6 +113,7 @@ class SubscriptionOperations:
         given = dict(options or {})
         now = desk.now()
         asks = self._check_subscriber(key, subscriber) and self._rules.require_confirmation
+        given |= self._trust(context, key, subscriber, given, token)
         made = Subscription(
             id=desk.new_id(),
             key=key,
@@ -141,7 +158,13 @@ class SubscriptionOperations:
         return self._find(self._desk.key(context, topic_name), subscription_id)
 
     def update(
-        self, context: RequestContext, topic_name: str, subscription_id: str, changes: Changes
+        self,
+        context: RequestContext,
+        topic_name: str,
+        subscription_id: str,
+        changes: Changes,
+        *,
+        token: str = "",
     ) -> Subscription:
         """Change a subscription; with a new ttl its life begins anew. What it is then.
 
@@ -157,6 +180,12 @@ class SubscriptionOperations:
         asks = False
         if changes.subscriber is not None:
             asks = self._check_subscriber(key, changes.subscriber)
+        if changes.subscriber is not None or changes.options is not None:
+            before = self._find(key, subscription_id)
+            given = before.given if changes.options is None else changes.options
+            trust = self._trust(context, key, changes.subscriber or before.subscriber, given, token)
+            if trust:
+                changes = replace(changes, options={**given, **trust})
 
         def change(old: Subscription) -> Subscription:
             new = self._changed(old, changes, now)
@@ -173,10 +202,18 @@ class SubscriptionOperations:
             self._hooks.ask(kept, True)
         return kept
 
-    def delete(self, context: RequestContext, topic_name: str, subscription_id: str) -> None:
+    def delete(
+        self, context: RequestContext, topic_name: str, subscription_id: str, *, token: str = ""
+    ) -> None:
         """Remove a subscription; what is on its way to it is dropped. A missing one is no error."""
-        self._desk.permit(context, "subscription:delete")
-        self._kept.delete(self._desk.key(context, topic_name), subscription_id)
+        desk = self._desk
+        desk.permit(context, "subscription:delete")
+        key = desk.key(context, topic_name)
+        trusts = self._rules.trusts
+        old = self._kept.get(key, subscription_id, desk.now()) if trusts else None
+        self._kept.delete(key, subscription_id)
+        if trusts and old and old.options.trust_id and token:
+            trusts.revoke(old.options.trust_id, token)
 
     def purge(self, context: RequestContext, topic_name: str) -> None:
         """Remove all subscriptions of a topic."""
@@ -322,7 +359,7 @@ class SubscriptionOperations:
         """Whether this subscriber must agree first, if it may be one at all."""
         match read_subscriber(uri, key):
             case Webhook(url, with_trust):
-                if with_trust and not self._rules.trusts:
+                if with_trust and self._rules.trusts is None:
                     raise SubscriptionsUnavailable(
                         "Trusts need a Keystone (auth.strategy = keystone)"
                     )
@@ -338,6 +375,21 @@ class SubscriptionOperations:
             case OtherTopic(target):
                 self._check_target(key, target)
         return False
+
+    def _trust(
+        self,
+        context: RequestContext,
+        key: TopicKey,
+        uri: str,
+        given: Mapping[str, Any],
+        token: str,
+    ) -> dict[str, str]:
+        """The option `trust_id`, where the subscriber wants a trust and the client gave none."""
+        place = read_subscriber(uri, key)
+        if not (isinstance(place, Webhook) and place.with_trust) or given.get("trust_id"):
+            return {}
+        assert self._rules.trusts is not None, "checked with the subscriber"
+        return {"trust_id": self._rules.trusts.delegate(context, token)}
 
     def _check_target(self, source: TopicKey, target: TopicKey) -> None:
         if source.project_id == target.project_id:

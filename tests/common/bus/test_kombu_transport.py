@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
+import amqp
 import pytest
 
 from contracts.transport import Inbox, TransportContract
@@ -10,7 +11,7 @@ from kilo_common.bus.connect import open_transport
 from kilo_common.bus.errors import BusUnavailable
 from kilo_common.bus.kombu_transport.transport import KombuTransport
 from kilo_common.bus.target import Target
-from kilo_common.bus.transport import Transport
+from kilo_common.bus.transport import DEAD_REASON, Transport
 
 pytestmark = pytest.mark.services
 
@@ -20,9 +21,11 @@ class TestKombuTransport(TransportContract):
     def let_pass(self) -> Callable[[float], None]:
         return time.sleep  # the broker's clock is not ours to set
 
-    @pytest.fixture(params=["rabbit", "qpid"])
+    @pytest.fixture(params=["rabbit", "rabbit, quorum", "qpid"])
     def transport(self, request: pytest.FixtureRequest, rabbit_url: str) -> Iterator[Transport]:
-        transport = open_transport(rabbit_url.replace("rabbit:", f"{request.param}:"))
+        scheme, _, quorum = request.param.partition(", ")
+        url = rabbit_url.replace("rabbit:", f"{scheme}:") + ("&quorum=true" if quorum else "")
+        transport = open_transport(url)
         transport.start()
         yield transport
         transport.stop(10)
@@ -72,3 +75,49 @@ def test_a_queue_that_a_peer_made_otherwise_is_used_as_it_is(rabbit_url: str) ->
     assert set(inbox.bodies(2)) == {b"one", b"two"}
     quorum.stop(5)
     classic.stop(5)
+
+
+@pytest.fixture
+def quorum(rabbit_url: str) -> Iterator[Transport]:
+    transport = open_transport(rabbit_url + "&quorum=true")
+    transport.start()
+    yield transport
+    transport.stop(5)
+
+
+def test_a_message_may_be_given_back_for_ever(quorum: Transport) -> None:
+    address = Target(f"kilo-again-{time.time_ns()}", exchange="kilo-again").topic_address
+    inbox, neighbour = Inbox(), Inbox()
+    quorum.consume(address, inbox)
+    quorum.consume(address, neighbour, group=f"{address.name}-neighbour")
+    quorum.publish(address, b"not yet", headers={"mine": "1"})
+    for number in range(30):  # RabbitMQ 4 throws away what it gave out 21 times
+        again = inbox.next()
+        assert again.headers.get("x-delivery-count", "0") == str(number)
+        assert (again.headers["mine"], again.redelivered) == ("1", number > 0)
+        again.requeue()
+    assert inbox.bodies(1) == neighbour.bodies(1) == [b"not yet"]
+    assert inbox.is_empty()
+    assert neighbour.is_empty()
+
+
+def test_a_message_that_ends_its_consumers_is_a_dead_letter(
+    quorum: Transport, rabbit_port: int
+) -> None:
+    address = Target(f"kilo-fatal-{time.time_ns()}", exchange="kilo-fatal").topic_address
+    graveyard, inbox = Inbox(), Inbox()
+    quorum.consume(address.dead_letters(), graveyard)
+    quorum.publish(address, b"fatal", headers={"mine": "1"})
+    with amqp.Connection(f"127.0.0.1:{rabbit_port}") as connection:
+        for _ in range(20):
+            channel = connection.channel()
+            while channel.basic_get(address.name) is None:
+                pass
+            channel.close()  # with the message unacknowledged
+    quorum.consume(address, inbox)
+    dead = graveyard.next()
+    assert dead.body == b"fatal"
+    assert dead.headers["mine"] == "1"
+    assert dead.headers[DEAD_REASON] == "given out 20 times, and nobody finished or gave it back"
+    dead.ack()
+    assert inbox.is_empty()

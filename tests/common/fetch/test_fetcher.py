@@ -223,6 +223,24 @@ def test_silence_ends(server: Server) -> None:
         fetcher(read_timeout=0.05).open(server.url())
 
 
+@pytest.mark.parametrize("headers", ["Content-Length: 9\r\n", ""])
+def test_who_waits_can_be_freed_and_takes_nothing_for_the_end(server: Server, headers: str) -> None:
+    def half(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{headers}\r\nhalf".encode())
+        server.wait(connection)
+
+    server.will(half)
+    with fetcher(read_timeout=30.0).open(server.url()) as stream:
+        assert stream.read(100) == b"half"
+        freeing = threading.Timer(0.1, stream.abort)
+        freeing.start()
+        with pytest.raises(FetchFailed):
+            stream.read(100)
+        with pytest.raises(FetchFailed):
+            stream.read(100)
+        freeing.join()
+
+
 def test_a_trickle_ends_at_the_deadline(server: Server) -> None:
     def trickle(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nA: ")

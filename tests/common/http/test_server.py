@@ -31,6 +31,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 seen: list[str] = []
+GREEDY = b"GET /greedy HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
@@ -76,6 +77,35 @@ def test_keep_alive_answers_do_not_wait_for_delayed_acknowledgements(
             assert answer.startswith(b"HTTP/1.1 200")
     # Without TCP_NODELAY the median is 40 ms; the bound is far from both.
     assert statistics.median(times) < 0.02
+
+
+def test_who_asks_again_at_once_does_not_keep_others_waiting() -> None:
+    from kilo_common.http.server import HttpServer  # noqa: PLC0415 - only under gevent
+
+    asked: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        asked.append(environ["PATH_INFO"])
+        if "/patient" not in asked and len(asked) < 20_000:
+            greedy.sendall(GREEDY)  # before it has its answer: so it never waits
+        if len(asked) == 3:
+            patient.sendall(b"GET /patient HTTP/1.1\r\nHost: x\r\n\r\n")
+        start_response("204 No Content", [])
+        return []
+
+    server = HttpServer(app, "127.0.0.1", 0, name="test")
+    server.start()
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    try:
+        with (
+            socket.create_connection(address) as greedy,
+            socket.create_connection(address) as patient,
+        ):
+            greedy.sendall(GREEDY)
+            assert patient.recv(65536).startswith(b"HTTP/1.1 204")
+            assert len(asked) < 10_000  # gevent lets others take their turn every 5 ms
+    finally:
+        server.stop(1)
 
 
 def test_a_body_that_breaks_off_is_noticed(address: tuple[str, int]) -> None:

@@ -77,8 +77,9 @@ class Download:
         check = size_check(self.unit_of_work, self.intake, self.quotas, image)
         if stream.length is not None:
             check(stream.length)
-        blocks = _blocks(stream, self.blobs.block_size)
-        return self.blobs.take_in(job, blocks, formats, total=stream.length, check=check)
+        blocks = _blocks(job, stream, self.blobs.block_size)
+        with job.breaking(stream.abort):
+            return self.blobs.take_in(job, blocks, formats, total=stream.length, check=check)
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,13 @@ def size_check(
     return check
 
 
-def _blocks(stream: FetchStream, size: int) -> Iterator[bytes]:
-    while block := stream.read(size):
+def _blocks(job: Job, stream: FetchStream, size: int) -> Iterator[bytes]:
+    while True:
+        try:
+            block = stream.read(size)
+        except FetchFailed:
+            job.check()  # it may be we who have ended it
+            raise
+        if not block:
+            return
         yield block

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kilo_common.bus.errors import BusUnavailable
-from kilo_common.bus.kombu_transport import frames
+from kilo_common.bus.errors import BusUnavailable, NoRoute
+from kilo_common.bus.kombu_transport import counted, frames
 from kilo_common.bus.kombu_transport.declare import declare_queue
 from kilo_common.bus.kombu_transport.keeper import Keeper
 from kilo_common.bus.kombu_transport.link import BROKER_ERRORS, Link, LinkChannel
@@ -22,6 +22,7 @@ from kilo_common.bus.url import BusUrl
 
 log = logging.getLogger(__name__)
 Bury = Callable[[bytes, Mapping[str, str], str], None]
+Renew = Callable[[bytes, Mapping[str, str], float | None], None]
 ATTACH_TIMEOUT = 10.0
 
 
@@ -34,18 +35,21 @@ class KombuConsumer(Consumer):
         deliver: Deliver,
         prefetch: int,
         bury: Bury,
+        renew: Renew,
         *,
         owned: bool,
     ) -> None:
         """`plan` says what to declare on a broker that wants all queues durable, or on one that
-        does not. `bury` puts away a message that is rejected, before it is acknowledged. An `owned`
-        queue is nobody else's and goes when the consumer is cancelled."""
+        does not. `bury` puts away a message that is rejected, before it is acknowledged; `renew`
+        sends one again (body, headers, seconds to live) that may not be given back any more. An
+        `owned` queue is nobody else's and goes when the consumer is cancelled."""
         self.name = plan(False).name
         self._plan = plan
         self.cancelled = False
         self._deliver = deliver
         self._prefetch = prefetch
         self._bury = bury
+        self._renew = renew
         self._owned = owned
         self._lock = threading.Lock()
         self._link: Link | None = None
@@ -105,25 +109,56 @@ class KombuConsumer(Consumer):
             return
         self._in_hand.add(tag)
         body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-        headers = {str(key): str(value) for key, value in (message.headers or {}).items()}
+        said = {str(key): str(value) for key, value in (message.headers or {}).items()}
+        count, headers = counted.read(said)
 
         def reject(reason: str) -> None:
-            self._bury(body, headers, reason)
+            self._bury(body, counted.plain(headers), reason)
             self._settle(channel, tag, frames.ack)
+
+        def requeue() -> None:
+            again = frames.requeue
+            if count.renews and self._renewed(
+                body, counted.headers_of_copy(count, headers), message
+            ):
+                again = frames.ack
+            self._settle(channel, tag, again)
 
         delivery = Delivery(
             body=body,
-            redelivered=bool(message.delivery_info["redelivered"]),
+            redelivered=bool(message.delivery_info["redelivered"]) or count.total > 0,
             headers=headers,
             ack=lambda: self._settle(channel, tag, frames.ack),
-            requeue=lambda: self._settle(channel, tag, frames.requeue),
+            requeue=requeue,
             reject=reject,
         )
+        if count.overdue:
+            # Not here: the reader must read on.
+            threading.Thread(target=self._give_up, args=(delivery, count), daemon=True).start()
+            return
         try:
             self._deliver(delivery)
         except Exception:
             log.exception("a consumer failed to take a message")
             delivery.requeue()
+
+    def _renewed(self, body: bytes, headers: Mapping[str, str], message: Any) -> bool:
+        """Whether the message was sent again. If it was not, it is given back as it is."""
+        left = message.properties.get("expiration")
+        try:
+            self._renew(body, headers, None if left is None else int(left) / 1000)
+        except (BusUnavailable, NoRoute) as fault:
+            log.warning("a message of %s cannot be sent again: %s", self.name, fault)
+            return False
+        return True
+
+    def _give_up(self, delivery: Delivery, count: counted.Count) -> None:
+        reason = f"given out {count.total} times, and nobody finished or gave it back"
+        log.error("a message of %s is a dead letter: %s", self.name, reason)
+        try:
+            delivery.reject(reason)
+        except BusUnavailable as fault:  # it stays unacknowledged; the broker is away anyway
+            log.warning("it cannot be put among them yet: %s", fault)
 
     def _settle(self, channel: LinkChannel, tag: int, form: Callable[[int, int], bytes]) -> None:
         with self._lock:

@@ -90,7 +90,11 @@ class KombuTransport(Transport):
                 reasoned = {**headers, DEAD_REASON: reason[:REASON_LIMIT]}
                 self.publish(address.dead_letters(group), body, headers=reasoned)
 
+        def renew(body: bytes, headers: Mapping[str, str], ttl: float | None) -> None:
+            same = Address(Kind.QUEUE, "", consumer.name)  # whatever else is bound to its key
+            self.publish(same, body, ttl=ttl, mandatory=True, headers=headers)
+
         owned = address.kind in (Kind.REPLY, Kind.FANOUT)
-        consumer = KombuConsumer(plan, deliver, prefetch, bury, owned=owned)
+        consumer = KombuConsumer(plan, deliver, prefetch, bury, renew, owned=owned)
         self._consumers.add(consumer)
         return consumer

@@ -91,6 +91,7 @@ class MessagingApp:
                 action=action,
                 context=context,
                 client_id=environ.get("HTTP_CLIENT_ID"),
+                token=environ.get("HTTP_X_AUTH_TOKEN", ""),
                 params=_params(action, query, route.names),
                 document=self._document(environ, method),
                 base=route.base,

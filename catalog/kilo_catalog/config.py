@@ -10,7 +10,13 @@ from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.locations import Strategy
 from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
+from kilo_catalog.imaging.settings import ConversionSettings
 from kilo_catalog.stores.settings import StoreSettings
+from kilo_catalog.tasks.plugins.settings import (
+    DecompressionSettings,
+    InjectionRule,
+    SignatureSettings,
+)
 from kilo_common.config import Section
 from kilo_common.fetch.policy import FetchPolicy
 from kilo_common.settings import DatabaseSettings, HttpSettings
@@ -104,10 +110,27 @@ class ImportSettings(Section, frozen=True):
     plugins: Annotated[
         tuple[str, ...],
         Meta(
-            description="What is done to data on its way in, in this order. Others come from the "
-            "entry points of `kilostack.import_plugins`."
+            description="What is done to data on its way in, in this order: `signature`, "
+            "`decompress`, `convert`, `introspect`, `metadata`. Others come from the entry points "
+            "of `kilostack.import_plugins`."
+        ),
+    ] = ("signature", "convert", "introspect", "metadata")
+    decompression: Annotated[
+        DecompressionSettings, Meta(description="How far the plugin `decompress` unpacks.")
+    ] = DecompressionSettings()
+    conversion: Annotated[
+        ConversionSettings, Meta(description="How images are converted, and when.")
+    ] = ConversionSettings()
+    injection: Annotated[
+        tuple[InjectionRule, ...],
+        Meta(
+            description="Properties that the plugin `metadata` gives: tables "
+            "`[[catalog.imports.injection]]`."
         ),
     ] = ()
+    signatures: Annotated[
+        SignatureSettings, Meta(description="How the plugin `signature` trusts.")
+    ] = SignatureSettings()
     fetch: Annotated[
         FetchPolicy, Meta(description="Which URLs may be imported from (`web-download`).")
     ] = FetchPolicy()

@@ -23,6 +23,8 @@ def show(console: Console, info: StackInfo, folder: Path, seconds: float) -> Non
     table.add_row("messaging (WebSocket)", info.websocket_url)
     if info.identity_url:
         table.add_row("identity (Identity API v3)", info.identity_url)
+    if info.dashboard_url:
+        table.add_row("dashboard", info.dashboard_url)
     table.add_row("state", str(folder))
     console.print(table, soft_wrap=True)
     _clouds(console, info, path)

@@ -11,11 +11,26 @@ from msgspec import Meta
 from kilo_catalog.config import CatalogSettings
 from kilo_common.config import Section, load
 from kilo_common.errors import ConfigInvalid
-from kilo_common.settings import AuthSettings, BusSettings, DevHttpSettings, LogSettings
+from kilo_common.settings import (
+    AuthSettings,
+    BusSettings,
+    DevHttpSettings,
+    HttpSettings,
+    LogSettings,
+)
 from kilo_messaging.config import MessagingSettings
 
 S = TypeVar("S", bound=msgspec.Struct)
 STATE_DIR = "{state_dir}"
+
+
+class DashboardSettings(Section, frozen=True):
+    """The page that shows what a stack does."""
+
+    enabled: Annotated[bool, Meta(description="Serve it, in `kilostack up`.")] = True
+    http: Annotated[HttpSettings, Meta(description="The dashboard's listener.")] = HttpSettings(
+        port=8090
+    )
 
 
 class StackSettings(Section, frozen=True):
@@ -36,6 +51,7 @@ class StackSettings(Section, frozen=True):
     auth: AuthSettings = AuthSettings()
     catalog: CatalogSettings = CatalogSettings()
     messaging: MessagingSettings = MessagingSettings()
+    dashboard: DashboardSettings = DashboardSettings()
 
 
 def load_stack(
@@ -74,8 +90,12 @@ def shift_ports(settings: StackSettings, offset: int) -> StackSettings:
     identity_http = msgspec.structs.replace(
         settings.auth.dev.http, port=_shift(settings.auth.dev.http.port, offset)
     )
+    dashboard_http = msgspec.structs.replace(
+        settings.dashboard.http, port=_shift(settings.dashboard.http.port, offset)
+    )
     return msgspec.structs.replace(
         settings,
+        dashboard=msgspec.structs.replace(settings.dashboard, http=dashboard_http),
         auth=with_identity_listener(settings.auth, identity_http),
         catalog=msgspec.structs.replace(settings.catalog, http=catalog_http),
         messaging=msgspec.structs.replace(

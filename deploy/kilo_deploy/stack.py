@@ -1,7 +1,7 @@
 """The all-in-one stack: catalog, messaging and the bus in one process."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ import msgspec
 
 from kilo_catalog import wiring as catalog_wiring
 from kilo_common.db.migrate import upgrade
-from kilo_common.http.auth import open_strategy
+from kilo_common.http.auth import check_bind, open_strategy
 from kilo_common.http.server import HttpServer
 from kilo_common.identity import wiring as identity_wiring
 from kilo_common.identity.catalog import ServiceCatalog
@@ -18,6 +18,7 @@ from kilo_common.lifecycle import Service, ServiceGroup
 from kilo_common.runtime import Runtime
 from kilo_deploy.accounts import accounts_of
 from kilo_deploy.config import StackSettings, prepare_state_dir, with_identity_listener
+from kilo_deploy.dashboard.app import App, Dashboard
 from kilo_deploy.state import StackInfo, StateLock
 from kilo_messaging import wiring as messaging_wiring
 
@@ -64,9 +65,9 @@ class Stack:
         if schema := messaging_wiring.schema_of(settings.messaging):
             upgrade(settings.messaging.database, schema)
 
-        services = None
+        services, apps = None, dict[str, App]()
         if settings.auth.strategy == "dev":
-            services, runtime = self._start_identity(runtime)
+            services, apps["identity"], runtime = self._start_identity(runtime)
         runtime.transport.start()
         self._undo.callback(runtime.transport.stop, settings.shutdown_timeout)
         messaging = messaging_wiring.build(settings.messaging, runtime)
@@ -97,6 +98,8 @@ class Stack:
             catalog.app, settings.catalog.http.host, settings.catalog.http.port, name="catalog"
         )
         self._run(catalog_server)
+        apps |= {"catalog": catalog.app, "messaging": messaging.app}
+        dashboard, dashboard_url = self._start_dashboard(apps)
         accounts = accounts_of(settings.auth)
         keystone = settings.auth.strategy == "keystone"
         elsewhere = settings.auth.keystone.auth_url if keystone else ""
@@ -108,8 +111,10 @@ class Stack:
             project=accounts[0].project if accounts else settings.auth.default_project,
             strategy=settings.auth.strategy,
             identity_url=services.url if services else elsewhere,
+            dashboard_url=dashboard_url,
             accounts=accounts,
         )
+        dashboard.show(info)
         if services:
             services.publish("image", settings.catalog.http.public_url or info.catalog_url)
             services.publish("messaging", settings.messaging.http.public_url or info.messaging_url)
@@ -117,8 +122,20 @@ class Stack:
         lock.announce(info)
         return info
 
-    def _start_identity(self, runtime: Runtime) -> tuple[ServiceCatalog, Runtime]:
-        """Listen for those who sign in; the catalog of services, and a runtime that names us."""
+    def _start_dashboard(self, apps: Mapping[str, App]) -> tuple[Dashboard, str]:
+        """Serve the page, unless it is not wanted; its URL."""
+        settings = self._settings.dashboard
+        dashboard = Dashboard(apps)
+        if not settings.enabled:
+            return dashboard, ""
+        check_bind(self._settings.auth, settings.http.host)
+        server = HttpServer(dashboard, settings.http.host, settings.http.port, name="dashboard")
+        self._run(server)
+        return dashboard, server.url
+
+    def _start_identity(self, runtime: Runtime) -> tuple[ServiceCatalog, App, Runtime]:
+        """Listen for those who sign in; the catalog of services, the application that they reach,
+        and a runtime that names us."""
         auth = self._settings.auth
         api = identity_wiring.build(auth.dev, runtime.clock)
         server = HttpServer(api.app, auth.dev.http.host, auth.dev.http.port, name="identity")
@@ -128,7 +145,7 @@ class Stack:
         # Port 0 in the configuration becomes a real one only now.
         here = with_identity_listener(auth, msgspec.structs.replace(auth.dev.http, public_url=url))
         strategy = open_strategy(here, runtime.executor, runtime.clock)
-        return api.catalog, replace(runtime, auth=strategy)
+        return api.catalog, api.app, replace(runtime, auth=strategy)
 
     def _run(self, service: Service) -> None:
         service.start()

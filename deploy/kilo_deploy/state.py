@@ -39,6 +39,8 @@ class StackInfo:
     """How callers are identified: `auth.strategy`."""
     identity_url: str = ""
     """The identity service, built in or elsewhere; empty without one."""
+    dashboard_url: str = ""
+    """The page for a browser; empty without one."""
     accounts: tuple[Account, ...] = ()
     """Who can sign in, where the strategy knows; the first is the one to take."""
 

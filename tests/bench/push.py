@@ -132,7 +132,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = options.url
         if not url:
-            stack = StackProcess(Path(folder) / "state")
+            stack = StackProcess(Path(folder) / "state", ["--auth", "none"])
             info = stack.wait_ready()
             url = info.messaging_url
             print(stack.pid)

@@ -46,6 +46,8 @@ class ImportRequest(Struct, frozen=True, kw_only=True):
     all_stores: bool = False
     must_succeed: bool = True
     """Whether one store that fails fails the import."""
+    convert_to: str = ""
+    """The disk format that the data is to have; empty: as the configuration says."""
 
 
 class ImportPlan(Struct, frozen=True):
@@ -80,6 +82,7 @@ def parse_import(body: object) -> ImportRequest:
         stores=_stores(body.get("stores")),
         all_stores=_flag(body, "all_stores", default=False),
         must_succeed=_flag(body, "all_stores_must_succeed", default=True),
+        convert_to=_text(body, "convert_to"),
     )
     _check_complete(request)
     return request
@@ -120,11 +123,11 @@ def plan_of(task: Task) -> ImportPlan:
     return ImportPlan(request, tuple(given.get("backend", ())))
 
 
-def _text(method: Mapping[str, Any], name: str) -> str:
-    value = method.get(name, "")
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name, "")
     if not isinstance(value, str) or len(value) > _LONGEST_URI or "\0" in value:
         raise ImportInvalid(
-            f"method.{name} must be text of at most {_LONGEST_URI} characters", attribute=name
+            f"{name} must be text of at most {_LONGEST_URI} characters", attribute=name
         )
     return value.strip()
 

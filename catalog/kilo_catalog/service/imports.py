@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.db.base import Transaction, UnitOfWork
+from kilo_catalog.domain.conversion import check_container, check_conversion, same_format
 from kilo_catalog.domain.image import Image, ImageStatus
 from kilo_catalog.domain.import_request import (
     IMPORT_TASK,
@@ -38,6 +39,17 @@ _HINTS: Mapping[ImportMethod, str] = {
     ImportMethod.GLANCE_DOWNLOAD: "it must be queued: a record without data",
     ImportMethod.COPY_IMAGE: "it must be active to be copied",
 }
+
+
+def check_request(image: Image, request: ImportRequest) -> None:
+    """Return if the conversion that an import asks for, if any, is one of those there are.
+
+    Raises:
+        ConversionInvalid: it is not.
+    """
+    if request.convert_to and not same_format(image.disk_format, request.convert_to):
+        check_container(image, "compressed")
+        check_conversion(image.disk_format, request.convert_to, compress=False)
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,7 @@ class Imports:
 
         def work(transaction: Transaction) -> Task:
             image = self._find(transaction, context, image_id, request)
+            check_request(image, request)
             stores = self._targets(image, request, store)
             now = self.clock.now()
             task = Task(

@@ -23,7 +23,7 @@ Block = bytes | memoryview
 
 def ingest(
     blocks: Iterable[Block],
-    writer: BlobWriter,
+    writer: BlobWriter | None,
     inspector: Inspector | None,
     executor: Executor,
     *,
@@ -32,7 +32,8 @@ def ingest(
 ) -> DataFacts:
     """Write all blocks and say what they were. The writer is neither committed nor cancelled.
 
-    Without an inspector they are copied as they are: somebody has looked at them before.
+    Without a writer they are only looked at; without an inspector they are copied as they are:
+    somebody has looked at them before.
 
     `check` is called before each block is kept, with the bytes so far, and raises when these are
     too many or the upload is not wanted any more. `give_back` gets each block when nobody looks at
@@ -45,7 +46,10 @@ def ingest(
     # md5 is the Image API's `checksum`, known to be weak; os_hash_value is the one to trust.
     md5 = hashlib.md5(usedforsecurity=False)
     digest = hashlib.new(HASH_ALGORITHM)
-    lanes = _Lanes(executor, (md5.update, digest.update, writer.write), give_back)
+    steps: list[Callable[[Block], object]] = [md5.update, digest.update]
+    if writer is not None:
+        steps.append(writer.write)
+    lanes = _Lanes(executor, steps, give_back)
     size = 0
     try:
         for block in blocks:

@@ -39,6 +39,7 @@ def demo(state_dir: Path | None) -> None:
                 "messaging.http.port": 0,
                 "messaging.websocket_port": 0,
                 "auth.dev.http.port": 0,
+                "dashboard.enabled": False,
             },
         )
         stack = Stack(settings, open_runtime(settings), os.getpid())

@@ -80,6 +80,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
         None: the message waits for no other. Messages without a group are in order together.
         """
+        if ORDERING not in self.metadata:  # asked for each message
+            return None
         match self.ordering:
             case Ordering.NONE:
                 return None

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
@@ -65,8 +67,7 @@ class TopicStore(ABC):
         """
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """Which messages to list."""
 
     limit: int
@@ -98,8 +99,7 @@ class Stats:
 WINDOW = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class Posted:
+class Posted(msgspec.Struct, frozen=True):
     """What came of a post."""
 
     ids: list[str]
@@ -110,8 +110,7 @@ class Posted:
     """Whether some of them are to be delivered to subscribers."""
 
 
-@dataclass(frozen=True)
-class Post:
+class Post(msgspec.Struct, frozen=True):
     """One caller's post; what the fields mean says `MessageStore.post`."""
 
     key: TopicKey

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
+
+from msgspec import structs
 
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import Topic, TopicKey
@@ -46,7 +47,7 @@ class MemoryMessages(MessageStore):
                 if kept == message.id:
                     posted.added.append(self._memory.add(shelf, message))
             recorded = record_deliveries(self._memory, shelf, posted.added, now)
-            return replace(posted, recorded=recorded)
+            return structs.replace(posted, recorded=recorded)
 
     def _id_kept(self, shelf: Shelf, message: Message, now: datetime, window: timedelta) -> str:
         if message.dedup_id is None:

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from kilo_common.db.database import ConstraintViolated, Database
+from kilo_common.db.prepared import Prepared
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.domain.topic import TopicKey
@@ -28,7 +29,9 @@ from kilo_messaging.storage.subscription_base import ChangeSubscription, Subscri
 
 T = TypeVar("T")
 _s = subscriptions.c
-_BY_TOPICS = sa.select(subscriptions).where(_s.topic_id.in_(sa.bindparam("topics", expanding=True)))
+_BY_TOPICS = Prepared(
+    sa.select(subscriptions).where(_s.topic_id.in_(sa.bindparam("topics", expanding=True)))
+)
 
 
 class SqlSubscriptions(SubscriptionStore):
@@ -194,7 +197,7 @@ def _subscriptions_of(
     found: dict[int, list[Subscription]] = {}
     if not topic_ids:
         return found
-    for row in connection.execute(_BY_TOPICS, {"topics": sorted(topic_ids)}):
+    for row in _BY_TOPICS.rows(connection, {"topics": sorted(topic_ids)}):
         found.setdefault(row.topic_id, []).append(subscription_of(row))
     return found
 

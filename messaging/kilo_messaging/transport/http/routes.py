@@ -1,7 +1,8 @@
 """Which action a method on a path is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from kilo_messaging.errors import MethodRefused, PathNotFound
 
@@ -57,14 +58,13 @@ _SERVICE: Mapping[str, Methods] = {
 }
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What a path leads to."""
 
     action: str
     base: str = ""
     """`/v2/queues` or `/v2/topics`."""
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = {}
     """What the path names: `topic_name`, `message_id`, `claim_id`, `subscription_id`."""
 
 

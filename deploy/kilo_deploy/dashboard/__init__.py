@@ -1,0 +1,1 @@
+"""The dashboard: a page that shows what a stack does, and lets one try it."""

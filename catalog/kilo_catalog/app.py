@@ -20,6 +20,7 @@ from kilo_catalog.http import (
     members,
     metadef_items,
     metadefs,
+    openapi,
     schemas,
     tags,
     tasks,
@@ -52,7 +53,7 @@ def create_app(services: ApiServices) -> Flask:
         versions, images, image_data, locations, introspection, imports, members, tags, actions,
         tasks,
     )  # fmt: skip
-    for noun in (*requests, metadefs, metadef_items, schemas, info, cache):
+    for noun in (*requests, metadefs, metadef_items, schemas, info, cache, openapi):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

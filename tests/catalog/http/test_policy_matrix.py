@@ -49,6 +49,7 @@ DEFINITION = {"name": "new", "title": "New", "type": "string"}
 TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/", "", None, "300 300 300 300 300 300 300 300 300"),
     ("GET", "/versions", "", None, EVERYBODY),
+    ("GET", "/v2/openapi.json", "", None, EVERYBODY),
     ("GET", "/v2/schemas/<name>", "", None, EVERYBODY),
     ("GET", "/v2/schemas/metadefs/<name>", "", None, EVERYBODY),
     ("GET", "/v2/metadefs/resource_types", "", None, READERS),

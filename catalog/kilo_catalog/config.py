@@ -10,7 +10,13 @@ from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.locations import LocationSettings
 from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
+from kilo_catalog.imaging.settings import ConversionSettings
 from kilo_catalog.stores.settings import StoreSettings
+from kilo_catalog.tasks.plugins.settings import (
+    DecompressionSettings,
+    InjectionRule,
+    SignatureSettings,
+)
 from kilo_common.config import Section
 from kilo_common.fetch.policy import FetchPolicy
 from kilo_common.settings import DatabaseSettings, HttpSettings
@@ -88,10 +94,27 @@ class ImportSettings(Section, frozen=True):
     plugins: Annotated[
         tuple[str, ...],
         Meta(
-            description="What is done to data on its way in, in this order. Others come from the "
-            "entry points of `kilostack.import_plugins`."
+            description="What is done to data on its way in, in this order: `signature`, "
+            "`decompress`, `convert`, `introspect`, `metadata`. Others come from the entry points "
+            "of `kilostack.import_plugins`."
+        ),
+    ] = ("signature", "convert", "introspect", "metadata")
+    decompression: Annotated[
+        DecompressionSettings, Meta(description="How far the plugin `decompress` unpacks.")
+    ] = DecompressionSettings()
+    conversion: Annotated[
+        ConversionSettings, Meta(description="How images are converted, and when.")
+    ] = ConversionSettings()
+    injection: Annotated[
+        tuple[InjectionRule, ...],
+        Meta(
+            description="Properties that the plugin `metadata` gives: tables "
+            "`[[catalog.imports.injection]]`."
         ),
     ] = ()
+    signatures: Annotated[
+        SignatureSettings, Meta(description="How the plugin `signature` trusts.")
+    ] = SignatureSettings()
     fetch: Annotated[
         FetchPolicy, Meta(description="Which URLs may be imported from (`web-download`).")
     ] = FetchPolicy()
@@ -130,6 +153,27 @@ class ImportSettings(Section, frozen=True):
     scratch_limit: Annotated[
         int, Meta(description="The most bytes that one step may have there.", ge=1 << 20)
     ] = 1 << 40
+
+
+class CacheSettings(Section, frozen=True):
+    """The cache of images whose data is in no file of this machine."""
+
+    path: Annotated[
+        str, Meta(description="A folder of this machine, for nothing else. Empty: no cache.")
+    ] = "{state_dir}/cache"
+    size: Annotated[
+        int,
+        Meta(description="Bytes; what was used longest ago goes when there are more.", ge=0),
+    ] = 10 << 30
+    node: Annotated[
+        str,
+        Meta(
+            description="What this node is called in `GET /v2/cache/nodes/ID`: its own URL. "
+            "Processes that share the folder share the name. Empty: `http.public_url`, or else "
+            "made of the machine's name.",
+            max_length=255,
+        ),
+    ] = ""
 
 
 class CatalogSettings(Section, frozen=True):
@@ -182,6 +226,7 @@ class CatalogSettings(Section, frozen=True):
     locations: Annotated[LocationSettings, Meta(description="The copies of an image's data.")] = (
         LocationSettings()
     )
+    cache: Annotated[CacheSettings, Meta(description="The cache of this node.")] = CacheSettings()
     property_protections: Annotated[
         tuple[PropertyProtection, ...],
         Meta(

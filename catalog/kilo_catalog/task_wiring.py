@@ -7,7 +7,9 @@ from pathlib import Path
 
 from kilo_catalog.config import CatalogSettings
 from kilo_catalog.db.base import UnitOfWork
+from kilo_catalog.domain.conversion import TARGETS
 from kilo_catalog.domain.import_request import ImportMethod
+from kilo_catalog.imaging.converters import Converters
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.intake import Intake
@@ -30,7 +32,7 @@ from kilo_catalog.tasks.flows.sources import (
     WebSource,
 )
 from kilo_catalog.tasks.job import JobTools
-from kilo_catalog.tasks.plugins.base import ImportPlugin
+from kilo_catalog.tasks.plugins.base import ImportPlugin, PluginTools
 from kilo_catalog.tasks.runner import Runner
 from kilo_catalog.tasks.worker import TaskWorker
 from kilo_common.errors import ConfigInvalid
@@ -39,8 +41,18 @@ from kilo_common.lifecycle import Service
 from kilo_common.registry import Driver, DriverTable
 from kilo_common.runtime import Runtime
 
-PLUGINS = DriverTable("import plugin", dict[str, Driver](), group="kilostack.import_plugins")
-"""The plugins by name; each is made with the catalog's settings."""
+PLUGINS = DriverTable(
+    "import plugin",
+    {
+        "signature": Driver("kilo_catalog.tasks.plugins.signature:VerifySignature"),
+        "decompress": Driver("kilo_catalog.tasks.plugins.decompress:Decompress"),
+        "convert": Driver("kilo_catalog.tasks.plugins.convert:Convert"),
+        "introspect": Driver("kilo_catalog.tasks.plugins.introspect:Introspect"),
+        "metadata": Driver("kilo_catalog.tasks.plugins.metadata:InjectMetadata"),
+    },
+    group="kilostack.import_plugins",
+)
+"""The plugins by name; each is made with the catalog's settings and `PluginTools`."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,17 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
             regions, download, shared.protections, settings.limits
         ),
     }
-    plugins = [_plugin(name, settings) for name in settings.imports.plugins]
+    conversion = settings.imports.conversion
+    if conversion.target and conversion.target not in TARGETS:
+        raise ConfigInvalid(
+            f"catalog.imports.conversion.target: {conversion.target!r} is none of: "
+            f"{', '.join(sorted(TARGETS))}"
+        )
+    longest = min(settings.imports.scratch_limit, settings.limits.image_size)
+    converters = Converters(conversion, runtime.executor, runtime.clock, longest)
+    tools = PluginTools(runtime.executor, converters, runtime.clock)
+    made = [_plugin(name, settings, tools) for name in settings.imports.plugins]
+    plugins = [each for each in made if each.active]
     return (
         ImportFlow(
             sources,
@@ -138,8 +160,8 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
     )
 
 
-def _plugin(name: str, settings: CatalogSettings) -> ImportPlugin:
-    plugin = PLUGINS.load(name)(settings)
+def _plugin(name: str, settings: CatalogSettings, tools: PluginTools) -> ImportPlugin:
+    plugin = PLUGINS.load(name)(settings, tools)
     if not isinstance(plugin, ImportPlugin):
         raise ConfigInvalid(f"The import plugin {name!r} is not an ImportPlugin", plugin=name)
     return plugin

@@ -52,6 +52,8 @@ class ImportRequest(Struct, frozen=True, kw_only=True):
     all_stores: bool = False
     must_succeed: bool = True
     """Whether one store that fails fails the import."""
+    convert_to: str = ""
+    """The disk format that the data is to have; empty: as the configuration says."""
 
 
 class ImportPlan(Struct, frozen=True):
@@ -88,6 +90,7 @@ def parse_import(body: object) -> ImportRequest:
         stores=_stores(body.get("stores")),
         all_stores=_flag(body, "all_stores", default=False),
         must_succeed=_flag(body, "all_stores_must_succeed", default=True),
+        convert_to=_text(body, "convert_to"),
     )
     _check_complete(request)
     return request
@@ -97,9 +100,11 @@ def _check_complete(request: ImportRequest) -> None:
     if request.method is ImportMethod.WEB_DOWNLOAD and not request.uri:
         raise ImportInvalid("web-download needs the URL to read from, as method.uri")
     if request.method is ImportMethod.LOCATION and (
-        not request.uri or request.stores or request.all_stores
+        not request.uri or request.stores or request.all_stores or request.convert_to
     ):
-        raise ImportInvalid("location needs the URL of the data, as method.uri, and no stores")
+        raise ImportInvalid(
+            "location needs the URL of the data, as method.uri, and no stores or conversion"
+        )
     if request.method is ImportMethod.GLANCE_DOWNLOAD and not (
         request.region and request.remote_id
     ):
@@ -132,11 +137,11 @@ def plan_of(task: Task) -> ImportPlan:
     return ImportPlan(request, tuple(given.get("backend", ())))
 
 
-def _text(method: Mapping[str, Any], name: str) -> str:
-    value = method.get(name, "")
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name, "")
     if not isinstance(value, str) or len(value) > _LONGEST_URI or "\0" in value:
         raise ImportInvalid(
-            f"method.{name} must be text of at most {_LONGEST_URI} characters", attribute=name
+            f"{name} must be text of at most {_LONGEST_URI} characters", attribute=name
         )
     return value.strip()
 

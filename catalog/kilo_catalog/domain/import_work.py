@@ -39,6 +39,8 @@ class ImportWork(Struct, frozen=True, kw_only=True):
     """Stores that could not be given one, each with its reason."""
     properties: Mapping[str, str] = {}
     """What plugins found out, for the image's record."""
+    dropped: tuple[str, ...] = ()
+    """Properties that the image is not to have any more."""
 
 
 def work_of(task: Task) -> ImportWork:
@@ -56,9 +58,10 @@ def with_work(image: Image, work: ImportWork) -> Image:
     """`image` with what the import has made of it so far: formats and properties."""
     if work.blob is None:
         return image
+    kept = {name: each for name, each in image.properties.items() if name not in work.dropped}
     return msgspec.structs.replace(
         image,
         disk_format=work.blob.disk_format,
         container_format=work.blob.container_format,
-        properties={**image.properties, **work.properties},
+        properties={**kept, **work.properties},
     )

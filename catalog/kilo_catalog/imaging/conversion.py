@@ -5,19 +5,10 @@ had them inspected: an image that leads to other files never gets here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 
 from msgspec import Struct
-
-from kilo_catalog.errors import ConversionInvalid
-
-SOURCES = frozenset({"raw", "gpt", "qcow2", "vmdk", "vhd", "vhdx", "vdi", "ploop"})
-"""Disk formats that can be converted."""
-TARGETS = frozenset({"raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi"})
-"""Those that can be converted to."""
-COMPRESSIBLE = frozenset({"qcow2", "vmdk"})
-"""Targets whose data can be compressed inside."""
 
 
 class Conversion(Struct, frozen=True):
@@ -59,37 +50,3 @@ class Converter(ABC):
         Raises:
             ConversionFailed: one is damaged, or it takes too long.
         """
-
-
-def check_conversion(source_format: str | None, target_format: str, *, compress: bool) -> None:
-    """Return if there is such a conversion.
-
-    Raises:
-        ConversionInvalid: there is none; the sentence says which there are.
-    """
-    if target_format not in TARGETS:
-        raise ConversionInvalid(
-            f"Images cannot be converted to {target_format[:32]!r}; formats to convert to are: "
-            f"{', '.join(sorted(TARGETS))}",
-            disk_format=target_format[:32],
-        )
-    if source_format not in SOURCES:
-        raise ConversionInvalid(
-            f"Images of the format {source_format or '(none)'} cannot be converted; those that "
-            f"can be are: {', '.join(sorted(SOURCES))}",
-            disk_format=source_format,
-        )
-    if compress and target_format not in COMPRESSIBLE:
-        raise ConversionInvalid(
-            f"The data of {target_format} images is not compressed; formats that can be are: "
-            f"{', '.join(sorted(COMPRESSIBLE))}",
-            disk_format=target_format,
-        )
-
-
-def same_format(one: str | None, other: str) -> bool:
-    """Whether the two names mean the same bytes."""
-    return _BYTES.get(one or "", one) == _BYTES.get(other, other)
-
-
-_BYTES: Mapping[str, str] = {"gpt": "raw"}

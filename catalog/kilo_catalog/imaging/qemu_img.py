@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kilo_catalog.domain.conversion import SOURCES, TARGETS
 from kilo_catalog.errors import ConversionFailed
-from kilo_catalog.imaging.conversion import SOURCES, TARGETS, Conversion, Converter
+from kilo_catalog.imaging.conversion import Conversion, Converter
 from kilo_catalog.imaging.sandbox import Sandbox
 
 _DRIVERS: Mapping[str, str] = {"gpt": "raw", "vhd": "vpc", "ploop": "parallels"}

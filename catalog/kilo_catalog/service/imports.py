@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from msgspec import to_builtins
 
 from kilo_catalog.db.base import Transaction, UnitOfWork
+from kilo_catalog.domain.conversion import check_container, check_conversion, same_format
 from kilo_catalog.domain.image import Image, ImageStatus, Location
 from kilo_catalog.domain.import_request import (
     IMPORT_TASK,
@@ -43,6 +44,17 @@ _HINTS: Mapping[ImportMethod, str] = {
     ImportMethod.LOCATION: "it must be queued: a record without data",
     ImportMethod.COPY_IMAGE: "it must be active to be copied",
 }
+
+
+def check_request(image: Image, request: ImportRequest) -> None:
+    """Return if the conversion that an import asks for, if any, is one of those there are.
+
+    Raises:
+        ConversionInvalid: it is not.
+    """
+    if request.convert_to and not same_format(image.disk_format, request.convert_to):
+        check_container(image, "compressed")
+        check_conversion(image.disk_format, request.convert_to, compress=False)
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,7 @@ class Imports:
 
         def work(transaction: Transaction) -> Task:
             image = self._find(transaction, context, image_id, request)
+            check_request(image, request)
             if place is None:
                 stores, given = self._targets(image, request, store), {}
             else:

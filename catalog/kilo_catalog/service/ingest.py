@@ -30,10 +30,10 @@ def ingest(
     check: Callable[[int], None],
     give_back: Callable[[Block], None] | None = None,
 ) -> DataFacts:
-    """Write all blocks and say what they were. The writer is neither committed nor cancelled;
-    without one they are only looked at.
+    """Write all blocks and say what they were. The writer is neither committed nor cancelled.
 
-    Without an inspector they are copied as they are: somebody has looked at them before.
+    Without a writer they are only looked at; without an inspector they are copied as they are:
+    somebody has looked at them before.
 
     `check` is called before each block is kept, with the bytes so far, and raises when these are
     too many or the upload is not wanted any more. `give_back` gets each block when nobody looks at
@@ -46,10 +46,10 @@ def ingest(
     # md5 is the Image API's `checksum`, known to be weak; os_hash_value is the one to trust.
     md5 = hashlib.md5(usedforsecurity=False)
     digest = hashlib.new(HASH_ALGORITHM)
-    works: list[Callable[[Block], object]] = [md5.update, digest.update]
+    steps: list[Callable[[Block], object]] = [md5.update, digest.update]
     if writer is not None:
-        works.append(writer.write)
-    lanes = _Lanes(executor, works, give_back)
+        steps.append(writer.write)
+    lanes = _Lanes(executor, steps, give_back)
     size = 0
     try:
         for block in blocks:

@@ -9,6 +9,7 @@ It needs nothing but the standard library, with threads or under gevent.
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -16,17 +17,26 @@ from types import TracebackType
 from typing import Self
 
 CHUNK = 64 * 1024
+TICK = 0.05
+"""Seconds after which a pump that waits looks whether it is to end."""
 Tap = Callable[[bytes], None]
 
 
 class FaultProxy:
     """Forwards connections on `port` to a server. Faults hold for open connections and new ones."""
 
-    def __init__(self, host: str, port: int, *, on_sent: Tap | None = None) -> None:
-        """`on_sent` sees whatever clients send, before it is passed on."""
-        self._server = (host, port)
+    def __init__(
+        self, server_host: str, server_port: int, *, port: int = 0, on_sent: Tap | None = None
+    ) -> None:
+        """Listens on `port` of 127.0.0.1; 0 takes a free one. `on_sent` sees whatever clients send,
+        before it is passed on.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._server = (server_host, server_port)
         self._on_sent = on_sent
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._pairs: set[_Pair] = set()
         self._flowing = threading.Event()
@@ -98,10 +108,11 @@ class FaultProxy:
             except OSError:
                 server = None
             if server is None:
-                _reset(client)
+                _close_by_reset(client)
                 client.close()
                 continue
-            server.settimeout(None)
+            for each in (client, server):
+                each.settimeout(TICK)
             pair = _Pair(client, server)
             self._pairs.add(pair)
             for source, sink, tap in ((client, server, self._on_sent), (server, client, None)):
@@ -113,25 +124,27 @@ class FaultProxy:
         self, pair: "_Pair", source: socket.socket, sink: socket.socket, tap: Tap | None
     ) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(CHUNK):
+            while data := pair.receive(source):
                 if tap is not None:
                     tap(data)
                 if self._delay:
                     time.sleep(self._delay)
-                self._flowing.wait()
-                self._pass_on(data, sink)
-            sink.shutdown(socket.SHUT_WR)
+                while not self._flowing.wait(TICK) and not pair.cut:
+                    pass
+                self._pass_on(pair, data, sink)
+            if not pair.cut:
+                sink.shutdown(socket.SHUT_WR)
         if pair.ended():
             self._pairs.discard(pair)
 
-    def _pass_on(self, data: bytes, sink: socket.socket) -> None:
+    def _pass_on(self, pair: "_Pair", data: bytes, sink: socket.socket) -> None:
         while data:
             rate = self._rate
             if rate is None:
-                sink.sendall(data)
+                pair.send(sink, data)
                 return
             step = max(1, int(rate / 20))
-            sink.sendall(data[:step])
+            pair.send(sink, data[:step])
             data = data[step:]
             time.sleep(min(step, step + len(data)) / rate)
 
@@ -144,6 +157,22 @@ class _Pair:
         self._server = server
         self._lock = threading.Lock()
         self._directions = 2
+        self.cut = False
+        """Nothing passes any more; the pumps end, and the last closes both by reset."""
+
+    def receive(self, source: socket.socket) -> bytes:
+        """What comes next; empty at the end. Raises OSError as `recv`."""
+        while not self.cut:
+            with contextlib.suppress(TimeoutError):
+                return source.recv(CHUNK)
+        return b""
+
+    def send(self, sink: socket.socket, data: bytes) -> None:
+        """Send all of `data`, unless it is cut. Raises OSError as `send`."""
+        view = memoryview(data)
+        while view and not self.cut:
+            with contextlib.suppress(TimeoutError):
+                view = view[sink.send(view) :]
 
     def ended(self) -> bool:
         """One direction is over; whether both are, and then the sockets are closed."""
@@ -160,13 +189,15 @@ class _Pair:
             self._client.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
+        self.cut = True
         for each in (self._client, self._server):
-            _reset(each)
+            _close_by_reset(each)
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RD)  # wakes who reads it, and tells the other end nothing
 
 
-def _reset(connection: socket.socket) -> None:
-    """End a connection at once, with RST rather than FIN."""
+def _close_by_reset(connection: socket.socket) -> None:
+    """Let the connection end with RST rather than FIN when it is closed."""
+    linger = struct.pack("ii", 1, 0)  # on, for no time
     with contextlib.suppress(OSError):
-        linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # on, for no time
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        connection.shutdown(socket.SHUT_RDWR)  # wakes whoever reads it; it closes

@@ -20,6 +20,7 @@ from kilo_common.ids import random_id
 from kilo_common.settings import BusSettings
 from kilo_deploy import busline
 from kilo_deploy.commands import options
+from kilo_deploy.commands.bus_proxy import proxy
 from kilo_deploy.processes import StopSignal
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +40,9 @@ def _placed(command: F) -> F:
 @click.group()
 def bus() -> None:
     """Read about the bus, watch it, call and announce."""
+
+
+bus.add_command(proxy)
 
 
 @bus.command()

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from kilo_catalog.domain.conversion import check_conversion
 from kilo_catalog.errors import ConversionFailed, ConversionInvalid, FormatRefused, ScratchFull
-from kilo_catalog.imaging.conversion import Conversion, Converter, check_conversion
+from kilo_catalog.imaging.conversion import Conversion, Converter
 from kilo_catalog.imaging.converters import Converters
 from kilo_catalog.imaging.detection import identify, open_inspector
 from kilo_catalog.imaging.settings import ConversionSettings, Tool

@@ -402,11 +402,14 @@ def test_the_news_of_an_import(catalog: Catalog, heard: Heard) -> None:
     catalog.import_(image_id)
     catalog.work()
     relay.run_once()
-    events = heard.take(9)
+    steps = ("take", "plugin:convert", "plugin:introspect", "store:main", "activate")
+    events = heard.take(11)
     assert [each.event_type for each in events] == [
-        *("image.create", "image.prepare", "task.create", "task.progress", "task.progress"),
-        *("task.progress", "image.upload", "image.activate", "task.success"),
+        *("image.create", "image.prepare", "task.create"),
+        *("task.progress" for _ in steps),
+        *("image.upload", "image.activate", "task.success"),
     ]
+    assert tuple(each.payload["progress"]["step"] for each in events[3:8]) == steps
     last = events[-1].payload
     assert (last["status"], last["progress"]["percent"]) == ("success", 100)
     assert "input" not in last

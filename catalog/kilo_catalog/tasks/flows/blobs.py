@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from kilo_catalog.domain.image import DataFacts, Location
 from kilo_catalog.domain.import_work import WorkBlob
@@ -12,6 +13,7 @@ from kilo_catalog.imaging.detection import open_inspector
 from kilo_catalog.imaging.inspector import Inspector
 from kilo_catalog.service.ingest import ingest
 from kilo_catalog.stores.base import BlobReader, BlobStore, StoreUnavailable
+from kilo_catalog.stores.lent import LentFile
 from kilo_catalog.tasks.job import Job
 from kilo_common.errors import KiloError
 
@@ -67,14 +69,34 @@ class Blobs:
         """
         place = job.new_blob(self.staging)
         facts = self._write(job, place, blocks, open_inspector(*formats), total, check)
-        return WorkBlob(
-            store=place.store,
-            key=place.key,
-            facts=facts,
-            disk_format=formats[0],
-            container_format=formats[1],
-            own=True,
-        )
+        return _work_blob(place, facts, formats)
+
+    def take_file(
+        self, job: Job, file: Path, formats: tuple[str, str], *, check: Check
+    ) -> WorkBlob:
+        """A local file as a new working blob. Its bytes are only read, and its holes stay holes,
+        where the staging store can adopt the file; otherwise they are copied. Raises as `take_in`.
+        """
+        total = file.stat().st_size
+        place = job.new_blob(self.staging)
+        lent = LentFile(file)
+        if not self.executor.submit(self._adopt, place, lent).result():
+            job.drop_blob(place)
+            blocks = self.blocks(lent.open(LentFile.KEY))
+            return self.take_in(job, blocks, formats, total=total, check=check)
+        try:
+            blocks = self.blocks(lent.open(LentFile.KEY))
+            look = _watch(job, total, check)
+            facts = ingest(blocks, None, open_inspector(*formats), self.executor, check=look)
+        except BaseException:  # GreenletExit as well: as in `_write`
+            with suppress(KiloError):
+                job.drop_blob(place)
+            raise
+        return _work_blob(place, facts, formats)
+
+    def _adopt(self, place: Location, lent: LentFile) -> bool:
+        lent.seal()
+        return self.store(place.store).adopt(place.key, lent, LentFile.KEY)
 
     def put(self, job: Job, blob: WorkBlob, store: str) -> tuple[Location, DataFacts]:
         """A copy of a blob in a store: where it is, and what its bytes are.
@@ -116,7 +138,7 @@ class Blobs:
             TaskCancelled, TaskLost, TaskInterrupted; and what `check` raises.
         """
         total = self.executor.submit(self.store(place.store).size, place.key).result()
-        look = _looking(job, total, check)
+        look = _watch(job, total, check)
         blocks = self.blocks(self.open(place))
         return ingest(blocks, None, open_inspector(*formats), self.executor, check=look)
 
@@ -129,7 +151,7 @@ class Blobs:
         total: int | None,
         check: Check,
     ) -> DataFacts:
-        look = _looking(job, total, check)
+        look = _watch(job, total, check)
         writer = self.executor.submit(self.store(place.store).create, place.key).result()
         try:
             facts = ingest(blocks, writer, inspector, self.executor, check=look)
@@ -142,8 +164,8 @@ class Blobs:
         return facts
 
 
-def _looking(job: Job, total: int | None, check: Check) -> Check:
-    """`check`, and whether the work is wanted; its progress is shown."""
+def _watch(job: Job, total: int | None, check: Check) -> Check:
+    """What is called before each block is kept."""
 
     def look(size: int) -> None:
         job.check()
@@ -151,3 +173,14 @@ def _looking(job: Job, total: int | None, check: Check) -> Check:
         job.progress(size, total)
 
     return look
+
+
+def _work_blob(place: Location, facts: DataFacts, formats: tuple[str, str]) -> WorkBlob:
+    return WorkBlob(
+        store=place.store,
+        key=place.key,
+        facts=facts,
+        disk_format=formats[0],
+        container_format=formats[1],
+        own=True,
+    )

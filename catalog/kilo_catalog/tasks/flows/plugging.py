@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,10 +144,9 @@ class _Bench(Workbench):
             disk_format or self._blob.disk_format or "raw",
             container_format or self._blob.container_format or "bare",
         )
-        size = source.stat().st_size
         check = size_check(tools.unit_of_work, tools.intake, tools.quotas, self.image)
-        check(size)
-        made = tools.blobs.take_in(self._job, self._read(source), formats, total=size, check=check)
+        check(source.stat().st_size)
+        made = tools.blobs.take_file(self._job, source, formats, check=check)
         if self.work.blob is not None and self.work.blob.key != self._first_key:
             self._job.drop_blob(self.work.blob.location)
         self.work = structs.replace(self.work, blob=made)
@@ -159,16 +158,17 @@ class _Bench(Workbench):
         first = work_of(self.task).blob
         return first.key if first is not None else ""
 
-    def _read(self, source: Path) -> Iterator[bytes]:
-        blobs = self._tools.blobs
-        with source.open("rb") as data:
-            while block := blobs.executor.submit(data.read, blobs.block_size).result():
-                yield block
-
     def set_properties(self, properties: Mapping[str, str]) -> None:
         merged = {**self.work.properties, **properties}
         check_properties({**self.image.properties, **merged}, self._tools.limits)
-        self.work = structs.replace(self.work, properties=merged)
+        dropped = tuple(each for each in self.work.dropped if each not in properties)
+        self.work = structs.replace(self.work, properties=merged, dropped=dropped)
+        self.image = with_work(self.image, self.work)
+
+    def drop_properties(self, names: Collection[str]) -> None:
+        left = {name: each for name, each in self.work.properties.items() if name not in names}
+        dropped = tuple(dict.fromkeys((*self.work.dropped, *names)))
+        self.work = structs.replace(self.work, properties=left, dropped=dropped)
         self.image = with_work(self.image, self.work)
 
     def progress(self, fraction: float) -> None:

@@ -6,14 +6,18 @@ task. Then the data goes to the image's stores.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from kilo_catalog.domain.image import DataFacts, Image
 from kilo_catalog.domain.task import Task
+from kilo_catalog.imaging.converters import Converters
 from kilo_catalog.stores.base import BlobReader
+from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
 
 
@@ -79,6 +83,10 @@ class Workbench(ABC):
         """
 
     @abstractmethod
+    def drop_properties(self, names: Collection[str]) -> None:
+        """Take these properties from the image when the step is recorded, those it has of them."""
+
+    @abstractmethod
     def progress(self, fraction: float) -> None:
         """Say how far the step is, from 0 to 1. Cheap: it is passed on now and then."""
 
@@ -93,11 +101,30 @@ class Workbench(ABC):
         """
 
 
+@dataclass(frozen=True)
+class PluginTools:
+    """What a plugin is made with, after the catalog's settings."""
+
+    executor: Executor
+    """For all that would keep this process from serving: reading, computing."""
+    converters: Converters
+    clock: Clock
+
+
 class ImportPlugin(ABC):
-    """One thing that is done to data on its way in. Plugins are made once and hold no task."""
+    """One thing that is done to data on its way in. Plugins are made once and hold no task.
+
+    A class is made with `(settings, tools)`: `CatalogSettings` and `PluginTools`.
+    """
 
     name: ClassVar[str]
     """The name in `catalog.imports.plugins`, and of the task's step `plugin:NAME`."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the configuration leaves it anything to do at all; otherwise no task has a step
+        of it."""
+        return True
 
     @abstractmethod
     def wanted(self, bench: Workbench) -> bool:

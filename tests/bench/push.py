@@ -132,10 +132,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = options.url
         if not url:
-            stack = StackProcess(Path(folder) / "state")
+            stack = StackProcess(Path(folder) / "state", ["--auth", "none"])
             info = stack.wait_ready()
             url = info.messaging_url
-            print(stack.pid)
+            print(stack.pid, flush=True)
         for size in (10, 1000):
             print(size, post_rate(url, options.seconds, "x" * size))
         if not options.url:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from catalog_story import Catalog, Heard
-from kilo_catalog.config import CatalogSettings, StoreSettings
+from kilo_catalog.config import CacheSettings, CatalogSettings, StoreSettings
 from kilo_catalog.wiring import SCHEMA, build_api
 from kilo_common.bus.envelope import Notification, unwrap
 from kilo_common.bus.memory import MemoryTransport
@@ -36,7 +36,9 @@ def open_catalog(
             "second": StoreSettings(driver="memory"),
         }
         database = DatabaseSettings(url=f"sqlite:///{folder}/catalog.db")
-        settings = CatalogSettings(**({"database": database, "stores": stores} | changes))
+        cache = CacheSettings(path=f"{folder}/cache")
+        made = {"database": database, "stores": stores, "cache": cache}
+        settings = CatalogSettings(**(made | changes))
         file = folder / "catalog.db"
         if settings.database is database and not file.exists():
             ready_databases.place(SCHEMA, file)

@@ -1,11 +1,12 @@
 """python-zaqarclient and `openstack messaging`, unmodified, against a running stack."""
 
 import json
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from kilo_deploy.state import StackInfo
+from kilo_deploy.testing import StackProcess
 from support.clients import Clients
 
 pytestmark = pytest.mark.clients
@@ -39,9 +40,16 @@ print("good")
 """
 
 
-def test_zaqarclient_posts_lists_claims_and_deletes(clients: Clients, kilostack: StackInfo) -> None:
+def test_zaqarclient_posts_lists_claims_and_deletes_without_identity(
+    clients: Clients, state_dir: Path
+) -> None:
     name = f"jobs-{uuid4().hex[:8]}"
-    assert clients.python(ZAQAR, kilostack.messaging_url, name).strip() == "good"
+    stack = StackProcess(state_dir, ["--auth", "none"])
+    try:
+        url = stack.wait_ready().messaging_url
+        assert clients.python(ZAQAR, url, name).strip() == "good"
+    finally:
+        stack.kill()
 
 
 def test_openstack_messaging_posts_lists_claims_and_deletes(clients: Clients) -> None:

@@ -27,6 +27,10 @@ DEFAULT_RULES: Mapping[str, str] = {
     "download_image": "rule:get_image",
     "download_deactivated_image": "rule:admin",
     "delete_image_location": "rule:admin",
+    "get_image_locations": "rule:admin or role:service",
+    "add_image_location": "rule:admin_or_owner or role:service",
+    "add_stored_location": "rule:admin or role:service",
+    "set_image_location": "rule:admin_or_owner",
     "deactivate": "rule:admin_or_owner",
     "reactivate": "rule:admin_or_owner",
     "get_members": "rule:get_image",
@@ -69,5 +73,7 @@ DEFAULT_RULES: Mapping[str, str] = {
     "retry_task": "rule:admin_or_owner",
     "tasks_api_access": "rule:admin",
     "cache_image": "rule:admin",
+    "cache_list": "rule:admin",
+    "cache_delete": "rule:admin",
     "stores_info_detail": "rule:admin",
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.service.cache_admin import CacheAdmin
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
@@ -41,6 +42,7 @@ class ApiServices:
     staging: Staging
     imports: Imports
     tasks: Tasks
+    cache: CacheAdmin
     members: Members
     locations: Locations
     tags: Tags

@@ -94,8 +94,8 @@ def test_openstack_messaging_claims_are_queried_renewed_and_released(clients: Cl
         ["messaging", "queue", "stats", name, *JSON],
         ["messaging", "queue", "signed", "url", name, *JSON],
     )
-    assert [each["ID"] for each in json.loads(queried)] == [claimed["ID"]]
-    assert [each["ID"] for each in json.loads(renewed)] == [claimed["ID"]]
+    for found in (queried, renewed):
+        assert [each["Message_ID"] for each in json.loads(found)] == [claimed["Message_ID"]]
     assert json.loads(stats)["Stats"]["messages"]["total"] == 0
     assert json.loads(signed)["Signature"]
 

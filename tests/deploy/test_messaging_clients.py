@@ -95,7 +95,7 @@ def test_openstack_messaging_claims_are_queried_renewed_and_released(clients: Cl
         ["messaging", "queue", "signed", "url", name, *JSON],
     )
     for found in (queried, renewed):
-        assert [each["Message_ID"] for each in json.loads(found)] == [claimed["Message_ID"]]
+        assert [each["Message"] for each in json.loads(found)] == ["hello"]
     assert json.loads(stats)["Stats"]["messages"]["total"] == 0
     assert json.loads(signed)["Signature"]
 

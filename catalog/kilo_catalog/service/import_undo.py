@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from msgspec import structs
 
 from kilo_catalog.db.base import Doomed, Transaction
+from kilo_catalog.domain.convert_request import CONVERT_TASK
 from kilo_catalog.domain.image import Image, ImageStatus, ImportState, Location
 from kilo_catalog.domain.import_request import plan_of
 from kilo_catalog.domain.import_work import ImportWork, work_of
@@ -31,7 +32,8 @@ def undo_import(
     image = _image_of(transaction, task)
     orphans = list(work.placed)
     if image is not None:
-        changed = _without(image, work, message, now, partly=not plan_of(task).request.must_succeed)
+        partly = task.type != CONVERT_TASK and not plan_of(task).request.must_succeed
+        changed = _without(image, work, message, now, partly=partly)
         transaction.images.update(changed)
         kept = changed.locations
         if changed.staged is not None:

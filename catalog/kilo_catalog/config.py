@@ -171,6 +171,27 @@ class ImportSettings(Section, frozen=True):
     ] = 1 << 40
 
 
+class CacheSettings(Section, frozen=True):
+    """The cache of images whose data is in no file of this machine."""
+
+    path: Annotated[
+        str, Meta(description="A folder of this machine, for nothing else. Empty: no cache.")
+    ] = "{state_dir}/cache"
+    size: Annotated[
+        int,
+        Meta(description="Bytes; what was used longest ago goes when there are more.", ge=0),
+    ] = 10 << 30
+    node: Annotated[
+        str,
+        Meta(
+            description="What this node is called in `GET /v2/cache/nodes/ID`: its own URL. "
+            "Processes that share the folder share the name. Empty: `http.public_url`, or else "
+            "made of the machine's name.",
+            max_length=255,
+        ),
+    ] = ""
+
+
 class CatalogSettings(Section, frozen=True):
     """The image catalog."""
 
@@ -221,6 +242,7 @@ class CatalogSettings(Section, frozen=True):
     locations: Annotated[LocationSettings, Meta(description="The copies of an image's data.")] = (
         LocationSettings()
     )
+    cache: Annotated[CacheSettings, Meta(description="The cache of this node.")] = CacheSettings()
     property_protections: Annotated[
         tuple[PropertyProtection, ...],
         Meta(

@@ -172,6 +172,10 @@ class ImageDeactivated(errors.Forbidden):
     code = "catalog.image.deactivated"
 
 
+class CacheInvalid(errors.InvalidInput):
+    code = "catalog.cache.invalid"
+
+
 class ImageNotFound(errors.NotFound):
     code = "catalog.image.not_found"
 
@@ -211,6 +215,14 @@ class StoreNotFound(errors.NotFound):
 
 class LocationNotFound(errors.NotFound):
     code = "catalog.location.not_found"
+
+
+class CacheAbsent(errors.NotFound):
+    code = "catalog.cache.absent"
+
+
+class CacheNotFound(errors.NotFound):
+    code = "catalog.cache.not_found"
 
 
 class SchemaNotFound(errors.NotFound):

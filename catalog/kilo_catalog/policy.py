@@ -70,5 +70,7 @@ DEFAULT_RULES: Mapping[str, str] = {
     "retry_task": "rule:admin_or_owner",
     "tasks_api_access": "rule:admin",
     "cache_image": "rule:admin",
+    "cache_list": "rule:admin",
+    "cache_delete": "rule:admin",
     "stores_info_detail": "rule:admin",
 }

@@ -1,5 +1,6 @@
 """Puts the catalog together. The only module that knows concrete classes."""
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from kilo_catalog.http.wire import error_body
 from kilo_catalog.policy import DEFAULT_RULES
 from kilo_catalog.service.access import Access
 from kilo_catalog.service.blob_removal import BlobRemoval
+from kilo_catalog.service.cache_admin import CacheAdmin
 from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.events import EventRecorder
+from kilo_catalog.service.image_cache import ImageCache
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
@@ -40,6 +43,7 @@ from kilo_catalog.stores.registry import open_configured
 from kilo_catalog.stores.settings import StoreSettings
 from kilo_catalog.task_wiring import Collaborators, TaskParts, build_tasks
 from kilo_catalog.tasks.bell import Bell
+from kilo_catalog.tasks.cache_keeper import CacheKeeper
 from kilo_catalog.tasks.lease_renewal import LeaseRenewal
 from kilo_catalog.tasks.outbox_relay import OutboxRelay
 from kilo_catalog.tasks.reaper import Reaper
@@ -106,6 +110,7 @@ def build_api(
     services = (
         LeaseRenewal(parts.claims, settings.upload.lease),
         *parts.background(),
+        *((parts.keeper,) if parts.keeper else ()),
         *(tasks.services if with_worker else ()),
     )
     return CatalogApi(app, services, tasks.worker, parts.database, parts.database.close)
@@ -151,6 +156,10 @@ class _Parts:
             for name, each in settings.stores.items()
             if name != settings.staging_store or name == settings.default_store
         }
+        self.cache = _open_cache(settings, runtime, self.unit_of_work)
+        self.keeper = self.cache and CacheKeeper(
+            self.cache, self.unit_of_work, self.stores, self.ranking()
+        )
         self.intake = Intake(
             self.claims, self.removal, self.stores, self.writable(), runtime.executor,
             settings.limits,
@@ -173,7 +182,7 @@ class _Parts:
         image_data = ImageData(
             self.unit_of_work, access, events, self.claims, self.intake, self.stores,
             settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
-            self.ranking(), conversions,
+            self.ranking(), conversions, self.cache,
         )  # fmt: skip
         staging = Staging(
             self.unit_of_work, access, events, self.intake, self.staging_store, runtime.clock,
@@ -201,6 +210,13 @@ class _Parts:
             conversions=conversions,
             tasks=tasks,
             locations=locations,
+            cache=CacheAdmin(
+                self.unit_of_work,
+                access,
+                self.cache,
+                runtime.clock,
+                self.keeper.wake if self.keeper else lambda: None,
+            ),
             members=Members(self.unit_of_work, access, events, runtime.clock, settings.limits),
             tags=Tags(self.unit_of_work, access, events, runtime.clock, settings.limits),
             metadefs=self.metadefs(events),
@@ -300,6 +316,20 @@ class _Parts:
 def _open_policy(settings: CatalogSettings) -> Policy:
     overrides = load_overrides(Path(settings.policy_file)) if settings.policy_file else None
     return Policy({**DEFAULT_RULES, **protection_rules(settings.property_protections)}, overrides)
+
+
+def _open_cache(
+    settings: CatalogSettings, runtime: Runtime, unit_of_work: UnitOfWork
+) -> ImageCache | None:
+    if not settings.cache.path:
+        return None
+    store = open_configured(StoreSettings(driver="filesystem", path=settings.cache.path))
+    node = settings.cache.node or settings.http.public_url
+    if not node:
+        node = f"http://{socket.gethostname()}:{settings.http.port}"
+    return ImageCache(
+        unit_of_work, store, node[:255], runtime.executor, runtime.clock, settings.cache.size
+    )
 
 
 def _open_stores(settings: CatalogSettings) -> Mapping[str, BlobStore]:

@@ -92,6 +92,14 @@ class WebSocketSettings(Section, frozen=True):
             gt=0,
         ),
     ] = 30.0
+    auth_interval: Annotated[
+        float,
+        Meta(
+            description="Seconds after which the credentials of a connection are looked at again; "
+            "where they have ended, so does the connection.",
+            gt=0,
+        ),
+    ] = 10.0
     max_subscriptions: Annotated[
         int, Meta(description="Subscriptions of one connection at most.", ge=1)
     ] = 100
@@ -127,6 +135,24 @@ class EventSettings(Section, frozen=True):
         int,
         Meta(description="Seconds in which an event that comes again is not posted again.", ge=60),
     ] = 86400
+
+
+class PoolSettings(Section, frozen=True):
+    """Stores beside the main one, which operators add while the service runs."""
+
+    main_weight: Annotated[
+        int,
+        Meta(
+            description="How many of the new topics the main database gets, compared with the "
+            "weights of pools; with 0 none, as soon as there is a pool that takes them.",
+            ge=0,
+            le=2**32 - 1,
+        ),
+    ] = 0
+    move_wait: Annotated[
+        float,
+        Meta(description="Seconds that a request waits for a topic that is being moved.", ge=0),
+    ] = 10.0
 
 
 class SignedUrlSettings(Section, frozen=True):
@@ -241,6 +267,7 @@ class MessagingSettings(Section, frozen=True):
     websocket: Annotated[WebSocketSettings, Meta(description="WebSocket connections.")] = (
         WebSocketSettings()
     )
+    pools: Annotated[PoolSettings, Meta(description="Stores beside the database.")] = PoolSettings()
     events: Annotated[EventSettings, Meta(description="Events as messages.")] = EventSettings()
     signed_urls: Annotated[SignedUrlSettings, Meta(description="Pre-signed URLs.")] = (
         SignedUrlSettings()

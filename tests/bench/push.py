@@ -135,7 +135,7 @@ def main() -> None:
             stack = StackProcess(Path(folder) / "state", ["--auth", "none"])
             info = stack.wait_ready()
             url = info.messaging_url
-            print(stack.pid)
+            print(stack.pid, flush=True)
         for size in (10, 1000):
             print(size, post_rate(url, options.seconds, "x" * size))
         if not options.url:

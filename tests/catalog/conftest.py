@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from catalog_story import Catalog, Heard
-from kilo_catalog.config import CatalogSettings, StoreSettings
+from kilo_catalog.config import CacheSettings, CatalogSettings, StoreSettings
 from kilo_catalog.wiring import SCHEMA, build_api
 from kilo_common.bus.envelope import Notification, unwrap
 from kilo_common.bus.memory import MemoryTransport
@@ -33,7 +33,9 @@ def open_catalog(tmp_path: Path, executor: Executor) -> Iterator[Callable[..., C
             "second": StoreSettings(driver="memory"),
         }
         database = DatabaseSettings(url=f"sqlite:///{folder}/catalog.db")
-        settings = CatalogSettings(**({"database": database, "stores": stores} | changes))
+        cache = CacheSettings(path=f"{folder}/cache")
+        made = {"database": database, "stores": stores, "cache": cache}
+        settings = CatalogSettings(**(made | changes))
         upgrade(settings.database, SCHEMA)
         clock, transport = FakeClock(), MemoryTransport()
         transport.start()

@@ -14,12 +14,14 @@ from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.pipeline import Later, Pipeline, Reply
 from kilo_messaging.protocol.session import Form, Session
-from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions, PushLine
+from kilo_messaging.service.following import Following
 from kilo_messaging.service.messages import Draft
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.transport.outbox import Outbox
 from kilo_messaging.wiring import MessagingApi
 
+NOWHERE = PushLine(lambda _frame: None, lambda _frame: True)
 HEADERS = {"Client-ID": "3381af92-2b9e-11e3-b191-71861300734c", "X-Project-ID": "demo"}
 OTHER = "4481af92-2b9e-11e3-b191-71861300734c"
 
@@ -27,7 +29,8 @@ OTHER = "4481af92-2b9e-11e3-b191-71861300734c"
 def make_pipeline(api: MessagingApi, runtime: Runtime, most_waiting: int = 2) -> Pipeline:
     desk = api.operations.desk
     hub = next(service for service in api.services if isinstance(service, PushHub))
-    subscriptions = ConnectionSubscriptions(desk, hub, lambda _frame: None, most=10)
+    following = next(each for each in api.services if isinstance(each, Following))
+    subscriptions = ConnectionSubscriptions(desk, hub, following, NOWHERE, most=10)
     dispatcher = Dispatcher(api.operations, ACTIONS)
     session = Session(HEADERS, echo_limit=100)
     connection = Connection(desk, dispatcher, runtime.auth, session, subscriptions)
@@ -151,7 +154,7 @@ def test_answers_are_made_only_while_there_is_room() -> None:
     waiting: list[bool] = []
     waiter = threading.Thread(target=lambda: waiting.append(outbox.wait_for_room(10)))
     waiter.start()
-    assert outbox.take() == b"x" * 1200
+    assert outbox.take() == (b"x" * 1200, False)
     waiter.join(10)
     assert waiting == [True]
     outbox.end()

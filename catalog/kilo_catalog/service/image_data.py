@@ -16,6 +16,7 @@ from kilo_catalog.errors import ImageDeactivated, ImageNotFound
 from kilo_catalog.service.access import Access, target
 from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.events import EventRecorder
+from kilo_catalog.service.image_cache import ImageCache
 from kilo_catalog.service.intake import Blocks, Declared, Intake, formats_of
 from kilo_catalog.service.introspection import publish
 from kilo_catalog.service.quotas import ProjectQuotas, Room
@@ -49,6 +50,7 @@ class ImageData:
     quotas: ProjectQuotas
     ranking: Ranking
     conversions: Conversions
+    cache: ImageCache | None = None
 
     def upload(
         self, context: RequestContext, image_id: str, blocks: Blocks, declared: Declared
@@ -97,11 +99,12 @@ class ImageData:
         return image
 
     def file(self, image: Image, prefer: Sequence[str] = ()) -> BinaryIO | None:
-        """The file of the copy that is read first, if it is in one on this machine."""
+        """The file of the copy that is read first, or of one that is cached, if there is one on
+        this machine."""
         ranked = self.ranking.sort(image.locations, prefer)
         store = self.stores.get(ranked[0].store) if ranked else None
         if store is None or Capability.LOCAL_FILES not in store.capabilities:
-            return None
+            return None if self.cache is None else self.cache.open(image)
         return self.executor.submit(_open_file, store, ranked[0].key).result()
 
     def read(
@@ -119,7 +122,10 @@ class ImageData:
             if store is None:
                 continue
             try:
-                return self.executor.submit(store.open, location.key, offset, length).result()
+                reader = self.executor.submit(store.open, location.key, offset, length).result()
+                if self.cache is None or (offset, length) != (0, image.size):
+                    return reader
+                return self.cache.through(image, location, reader)
             except KiloError as failed:
                 log.warning("image %s cannot be read from %s: %s", image.id, location.store, failed)
                 fault = failed

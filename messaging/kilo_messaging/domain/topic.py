@@ -31,6 +31,7 @@ ORDERING = "_ordering"
 PRIORITIES = "_priorities"
 RETRY_POLICY = "_retry_policy"
 ACCEPT_FROM = "_accept_from"
+FLAVOR = "_flavor"
 
 Metadata = Mapping[str, Any]
 
@@ -207,12 +208,21 @@ def patch_metadata(metadata: Metadata, changes: Sequence[Any]) -> dict[str, Any]
     return result
 
 
-def check_ordering_kept(before: Metadata, after: Metadata) -> None:
-    """Return if the ordering stays what it is: messages already there stand in its lanes.
+def check_fixed_kept(before: Metadata, after: Metadata) -> None:
+    """Return if what is chosen once stays as it is.
+
+    That is the ordering, for messages already there stand in its lanes, and the flavor, for the
+    topic lies where it led to.
 
     Raises:
-        OrderingFixed: it changes.
+        OrderingFixed, MetadataInvalid: it changes.
     """
+    if before.get(FLAVOR) != after.get(FLAVOR):
+        raise MetadataInvalid(
+            f"{FLAVOR} is chosen when a topic is made (PUT) and stays; an operator can move the "
+            "topic to another pool",
+            key=FLAVOR,
+        )
     unordered = Ordering.NONE.value
     if before.get(ORDERING, unordered) != after.get(ORDERING, unordered):
         raise OrderingFixed(
@@ -224,9 +234,9 @@ def check_ordering_kept(before: Metadata, after: Metadata) -> None:
 
 RESERVED = frozenset(
     {TTL, POST_SIZE, DELAY, CLAIM_COUNT, DEAD_LETTERS, DEAD_LETTER_TTL, ORDERING, PRIORITIES}
-    | {RETRY_POLICY, ACCEPT_FROM}
+    | {RETRY_POLICY, ACCEPT_FROM, FLAVOR}
 )
-UNSERVED = ("_enable_encrypt_messages", "_flavor")
+UNSERVED = ("_enable_encrypt_messages",)
 """Keys that promise what is not kept here; setting one is refused rather than ignored."""
 
 
@@ -259,6 +269,7 @@ def _checks(bounds: TopicBounds) -> dict[str, Callable[[str, Any], None]]:
         PRIORITIES: _true_or_false,
         RETRY_POLICY: _retry_policy,
         ACCEPT_FROM: _projects,
+        FLAVOR: _flavor,
     }
 
 
@@ -278,6 +289,11 @@ def _true_or_false(key: str, value: Any) -> None:
 def _topic_name(key: str, value: Any) -> None:
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
         raise MetadataInvalid(f"{key} must be the name of a topic", key=key)
+
+
+def _flavor(key: str, value: Any) -> None:
+    if not isinstance(value, str) or _NAME.fullmatch(value) is None:
+        raise MetadataInvalid(f"{key} must be the name of a flavor", key=key)
 
 
 def _ordering(key: str, value: Any) -> None:

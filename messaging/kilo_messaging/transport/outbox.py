@@ -21,7 +21,16 @@ class Outbox:
         self._frames = 0
         self._size = 0
         self._ended = False
+        self._refused = False
         self._changed = threading.Condition()
+
+    def admits(self) -> bool:
+        """Whether there is room for a frame that can wait; if not, `take` tells when there is."""
+        with self._changed:
+            if self._ended:
+                return False
+            self._refused = self._refused or not self.has_room
+            return not self._refused
 
     def put(self, data: bytes, *, frames: int = 1, must: bool = False) -> bool:
         """Put `data` in line; False if the line has ended or, but for `must`, is full."""
@@ -61,8 +70,11 @@ class Outbox:
             self._ended = True
             self._changed.notify_all()
 
-    def take(self) -> bytes | None:
-        """Wait for what is to be sent next, all of it at once; None at the end of the line."""
+    def take(self) -> tuple[bytes, bool] | None:
+        """Wait for what is to be sent next, all of it at once; None at the end of the line.
+
+        Also, whether there is room now for somebody who was refused.
+        """
         with self._changed:
             while not self._waiting and not self._ended:
                 self._changed.wait()
@@ -71,5 +83,6 @@ class Outbox:
             data = b"".join(self._waiting)
             self._waiting.clear()
             self._size = self._frames = 0
+            refused, self._refused = self._refused, False
             self._changed.notify_all()
-            return data
+            return data, refused

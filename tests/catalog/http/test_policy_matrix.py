@@ -49,6 +49,7 @@ DEFINITION = {"name": "new", "title": "New", "type": "string"}
 TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/", "", None, "300 300 300 300 300 300 300 300 300"),
     ("GET", "/versions", "", None, EVERYBODY),
+    ("GET", "/v2/openapi.json", "", None, EVERYBODY),
     ("GET", "/v2/schemas/<name>", "", None, EVERYBODY),
     ("GET", "/v2/schemas/metadefs/<name>", "", None, EVERYBODY),
     ("GET", "/v2/metadefs/resource_types", "", None, READERS),
@@ -89,6 +90,13 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
         )
     ),
     ("POST", f"{NAMESPACE}/tags/<path:name>", "public namespace without", None, ADMIN_201),
+    ("GET", "/v2/cache", "", None, ADMIN),
+    ("DELETE", "/v2/cache", "", None, ADMIN_204),
+    ("PUT", "/v2/cache/<image_id>", "shared", None, "403 403 403 202 403 403 403 403 403"),
+    ("DELETE", "/v2/cache/<image_id>", "cached", None, ADMIN_204),
+    ("GET", "/v2/cache/nodes/<image_id>", "shared", None, ADMIN),
+    ("POST", "/v2/cache/clean", "", None, ADMIN_204),
+    ("POST", "/v2/cache/prune", "", None, ADMIN_204),
     ("GET", "/v2/info/stores", "", None, EVERYBODY),
     ("GET", "/v2/info/stores/detail", "", None, ADMIN),
     ("GET", "/v2/info/import", "", None, EVERYBODY),
@@ -171,6 +179,8 @@ def make(catalog: Catalog, kind: str) -> str:
             owner.request("POST", f"{path}/members", json={"member": project})
     if kind == "deactivated":
         owner.request("POST", f"{path}/actions/deactivate")
+    if kind == "cached":
+        owner.request("PUT", f"/v2/cache/{image_id}")
     if kind in ("staged", "importing", "failed"):
         owner.request("PUT", f"{path}/stage", data=b"data", content_type=DATA)
     if kind in ("importing", "failed"):

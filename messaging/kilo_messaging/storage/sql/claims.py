@@ -121,6 +121,32 @@ class SqlClaims(ClaimStore):
         self._database.write(work)
 
 
+def put_messages(
+    connection: sa.Connection,
+    key: TopicKey,
+    found: Sequence[Message],
+    held_by: Sequence[Claim],
+    now: datetime,
+) -> None:
+    """Add messages as they are, with the claims that hold some of them; see `MessageStore.put`."""
+    row = ensure_topic(connection, key, now)
+    topic = topic_of(row)
+    ids = [message.id for message in found]
+    there = sa.select(_c.id).where(_c.id.in_(ids), _c.topic_id == row.id)
+    present = set(connection.execute(there).scalars())
+    rows = [
+        message_row(message, row.id, topic.lane(message.group))
+        for message in found
+        if message.id not in present
+    ]
+    insert_rows(connection, rows, now)
+    names = [claim.id for claim in held_by]
+    known = set(connection.execute(sa.select(claims.c.id).where(claims.c.id.in_(names))).scalars())
+    new = [_claim_row(claim, row.id) for claim in held_by if claim.id not in known]
+    if new:
+        connection.execute(claims.insert(), new)
+
+
 def _take(
     connection: sa.Connection, topic_id: int, topic: Topic, limit: int, claim: Claim
 ) -> list[Message]:

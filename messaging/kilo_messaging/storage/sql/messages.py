@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from kilo_common.db.database import ConstraintViolated, Database
 from kilo_common.db.prepared import Prepared
 from kilo_common.errors import KiloError
+from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import Ordering, TopicKey
 from kilo_messaging.storage.base import (
     WINDOW,
+    Found,
     MessageStore,
     Outcome,
     Page,
@@ -22,6 +24,7 @@ from kilo_messaging.storage.base import (
     Stats,
 )
 from kilo_messaging.storage.sql.bulk import purge, redrive, remove
+from kilo_messaging.storage.sql.claims import put_messages
 from kilo_messaging.storage.sql.inserts import insert_posts
 from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
 from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
@@ -34,10 +37,40 @@ from kilo_messaging.storage.sql.tables import (
     of_topic,
     topic_of,
 )
-from kilo_messaging.storage.sql.topics import find_topic
+from kilo_messaging.storage.sql.topics import again_if_raced, find_topic
 
 ATTEMPTS = 4
 _c = messages.c
+
+
+def _in_any_state(query: sa.Select[Any], *, oldest_first: bool) -> sa.Select[Any]:
+    """`query` over the messages of one topic, led by the index through each state's own stretch.
+
+    It is one statement, so that no message slips through by changing its state meanwhile.
+    """
+    order = _c.seq.asc() if oldest_first else _c.seq.desc()
+    stretches = (
+        query.where(
+            _c.topic_id == sa.bindparam("topic"), _c.state == sa.literal_column(str(int(state)))
+        )
+        .order_by(order)
+        .limit(sa.bindparam("limit") if oldest_first else 1)
+        .subquery(f"in_state_{int(state)}")
+        for state in State
+    )
+    together = sa.union_all(*(sa.select(each) for each in stretches)).subquery("together")
+    return sa.select(together) if oldest_first else sa.select(sa.func.max(together.c.seq))
+
+
+_BEHIND = Prepared(
+    _in_any_state(
+        sa.select(messages).where(
+            _c.seq > sa.bindparam("after"), _c.expires_at > sa.bindparam("now")
+        ),
+        oldest_first=True,
+    )
+)
+_NEWEST = _in_any_state(sa.select(_c.seq), oldest_first=False)
 
 
 def _page(state: State, *which: sa.ColumnElement[bool]) -> Prepared:
@@ -114,6 +147,15 @@ class SqlMessages(MessageStore):
                 return fault
         raise AssertionError("unreachable")
 
+    def put(
+        self, key: TopicKey, messages: Sequence[Message], claims: Sequence[Claim], now: datetime
+    ) -> None:
+        again_if_raced(
+            lambda: self._database.write(
+                lambda connection: put_messages(connection, key, messages, claims, now)
+            )
+        )
+
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         def work(connection: sa.Connection) -> list[Message] | None:
             topic = find_topic(connection, key)
@@ -136,6 +178,21 @@ class SqlMessages(MessageStore):
         while (found := self._database.read(work)) is None:
             self._database.write(note_due)
         return found
+
+    def follow(self, key: TopicKey, after: int | None, limit: int, now: datetime) -> Found:
+        def work(connection: sa.Connection) -> Found:
+            topic = find_topic(connection, key)
+            if topic is None:
+                return Found(None, after or 0, [])
+            if after is None:
+                newest = connection.scalar(_NEWEST, {"topic": topic.id}) or 0
+                return Found(topic.created_at, newest, [])
+            parameters = {"topic": topic.id, "after": after, "now": now, "limit": limit}
+            rows = _BEHIND.rows(connection, parameters)
+            found = sorted(map(message_of, rows), key=lambda message: message.position)[:limit]
+            return Found(topic.created_at, found[-1].position if found else after, found)
+
+        return self._database.read(work)
 
     def get(self, key: TopicKey, ids: Sequence[str], now: datetime) -> list[Message]:
         def work(connection: sa.Connection) -> list[Message]:

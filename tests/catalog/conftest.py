@@ -18,10 +18,13 @@ from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
 from kilo_common.testing.clock import FakeClock
 from kilo_common.testing.runtime import make_runtime
+from support.databases import ReadyDatabases
 
 
 @pytest.fixture
-def open_catalog(tmp_path: Path, executor: Executor) -> Iterator[Callable[..., Catalog]]:
+def open_catalog(
+    tmp_path: Path, executor: Executor, ready_databases: ReadyDatabases
+) -> Iterator[Callable[..., Catalog]]:
     """Opens a catalog on the test's folder; a second one there is another process on the same
     data."""
     opened: list[Catalog] = []
@@ -36,6 +39,9 @@ def open_catalog(tmp_path: Path, executor: Executor) -> Iterator[Callable[..., C
         cache = CacheSettings(path=f"{folder}/cache")
         made = {"database": database, "stores": stores, "cache": cache}
         settings = CatalogSettings(**(made | changes))
+        file = folder / "catalog.db"
+        if settings.database is database and not file.exists():
+            ready_databases.place(SCHEMA, file)
         upgrade(settings.database, SCHEMA)
         clock, transport = FakeClock(), MemoryTransport()
         transport.start()

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from kilo_catalog.domain.import_request import ImportMethod
 from kilo_catalog.domain.limits import Limits
-from kilo_catalog.domain.locations import Strategy
+from kilo_catalog.domain.locations import LocationSettings
 from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
 from kilo_catalog.imaging.settings import ConversionSettings
@@ -83,22 +83,6 @@ class UploadSettings(Section, frozen=True):
     reap_every: Annotated[
         float, Meta(description="Seconds between two rounds of the reaper.", gt=0)
     ] = 15.0
-
-
-class LocationSettings(Section, frozen=True):
-    """How images with several copies of their data are read, and what is shown of these."""
-
-    strategy: Annotated[
-        Strategy,
-        Meta(
-            description="Which copy is read first: `store_weight`: the one in the heaviest store; "
-            "`store_type`: the one whose store's driver comes first in `types`; `location_order`: "
-            "the oldest. The oldest as well among equals."
-        ),
-    ] = Strategy.STORE_WEIGHT
-    types: Annotated[
-        tuple[str, ...], Meta(description="Drivers for `store_type`, the best first.")
-    ] = ()
 
 
 class ImportSettings(Section, frozen=True):

@@ -21,6 +21,7 @@ from kilo_catalog.tasks.flow import Flow
 from kilo_catalog.tasks.flows.blobs import Blobs
 from kilo_catalog.tasks.flows.convert_image import ConvertFlow
 from kilo_catalog.tasks.flows.import_image import ImportFlow
+from kilo_catalog.tasks.flows.location_source import LocationSource
 from kilo_catalog.tasks.flows.plugging import Plugging
 from kilo_catalog.tasks.flows.regions import Region
 from kilo_catalog.tasks.flows.sources import (
@@ -129,6 +130,9 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
         ImportMethod.GLANCE_DIRECT: StagedSource(shared.unit_of_work),
         ImportMethod.WEB_DOWNLOAD: WebSource(shared.fetcher, download),
         ImportMethod.COPY_IMAGE: CopySource(shared.unit_of_work, blobs),
+        ImportMethod.LOCATION: LocationSource(
+            shared.unit_of_work, blobs, shared.intake, shared.quotas
+        ),
         ImportMethod.GLANCE_DOWNLOAD: RegionSource(
             regions, download, shared.protections, settings.limits
         ),

@@ -32,6 +32,7 @@ from kilo_catalog.service.members import Members
 from kilo_catalog.service.metadef_access import MetadefAccess
 from kilo_catalog.service.metadef_items import MetadefItems
 from kilo_catalog.service.metadefs import Metadefs
+from kilo_catalog.service.places import Places
 from kilo_catalog.service.protections import PropertyProtections, protection_rules
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.service.staging import Staging
@@ -188,10 +189,11 @@ class _Parts:
             self.unit_of_work, access, events, self.intake, self.staging_store, runtime.clock,
             runtime.new_id, quotas, timedelta(seconds=settings.imports.staged_for),
         )  # fmt: skip
+        places = Places(self.stores, tuple(self.offered), self.policy, runtime.executor)
         imports = Imports(
             self.unit_of_work, access, events, self.fetcher, tuple(settings.imports.regions),
             self.methods(), self.writable(), settings.default_store, runtime.clock,
-            runtime.new_id, quotas, bell.ring,
+            runtime.new_id, quotas, places, bell.ring,
         )  # fmt: skip
         tasks = Tasks(
             self.unit_of_work, access, events, images, imports, conversions, self.removal,
@@ -199,7 +201,7 @@ class _Parts:
         )  # fmt: skip
         locations = Locations(
             self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
-            runtime.clock,
+            runtime.clock, quotas, places, imports, settings.locations,
         )  # fmt: skip
         return ApiServices(
             images=images,
@@ -264,11 +266,10 @@ class _Parts:
     def methods(self) -> tuple[ImportMethod, ...]:
         """The import methods that can work here."""
         no_region = not self.settings.imports.regions
-        return tuple(
-            each
-            for each in self.settings.imports.methods
-            if not (each is ImportMethod.GLANCE_DOWNLOAD and no_region)
-        )
+        missing = {ImportMethod.GLANCE_DOWNLOAD} if no_region else set()
+        if len(self.writable()) == len(self.offered):
+            missing.add(ImportMethod.LOCATION)  # no store reads what others keep
+        return tuple(each for each in self.settings.imports.methods if each not in missing)
 
     def writable(self) -> tuple[str, ...]:
         """The stores that clients may have data put into."""

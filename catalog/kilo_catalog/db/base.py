@@ -105,6 +105,10 @@ class ImageRepository(Protocol):
         first."""
         ...
 
+    def has_blob(self, store: str, key: str) -> bool:
+        """Whether an image has this blob, or is getting it. It may take long."""
+        ...
+
     def usage(self, owner: str | None) -> Usage:
         """What the images of `owner` take."""
         ...

@@ -22,6 +22,7 @@ from kilo_catalog.db.memory_metadef import MemoryMetadefs
 from kilo_catalog.db.memory_task import MemoryTasks
 from kilo_catalog.domain.image import FILLING, STAGED, Image, ImageStatus, filled_until
 from kilo_catalog.domain.listing import ImagePage, ListQuery, SortKey, in_reach, meets
+from kilo_catalog.domain.locations import has_blob
 from kilo_catalog.domain.member import Member, MemberStatus
 from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import (
@@ -156,6 +157,9 @@ class _Images:
         ]
         expired.sort(key=lambda pair: pair[0])
         return [image for _until, image in expired[:limit]]
+
+    def has_blob(self, store: str, key: str) -> bool:
+        return any(has_blob(image, store, key) for image in self.rows.values())
 
     def usage(self, owner: str | None) -> Usage:
         own = [

@@ -35,6 +35,7 @@ from kilo_catalog.domain.image import (
     filled_until,
 )
 from kilo_catalog.domain.listing import ImagePage, ListQuery, in_reach
+from kilo_catalog.domain.locations import has_blob
 from kilo_catalog.domain.member import MemberStatus
 from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
 from kilo_common.db.database import Database
@@ -192,6 +193,12 @@ class _Images:
             .limit(limit)
         )
         return [_to_image(row) for row in self._connection.execute(statement)]
+
+    def has_blob(self, store: str, key: str) -> bool:
+        table, like = images.c, f"%{key}%"
+        near = sa.or_(table.locations.like(like), table.staged.like(like), table.upload_id == key)
+        rows = self._connection.execute(sa.select(images).where(~table.deleted, near))
+        return any(has_blob(_to_image(row), store, key) for row in rows)
 
     def usage(self, owner: str | None) -> Usage:
         filling = sa.case((images.c.status.in_(_values(FILLING)), 1), else_=0)

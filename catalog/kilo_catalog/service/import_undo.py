@@ -8,7 +8,7 @@ from msgspec import structs
 from kilo_catalog.db.base import Doomed, Transaction
 from kilo_catalog.domain.convert_request import CONVERT_TASK
 from kilo_catalog.domain.image import Image, ImageStatus, ImportState, Location
-from kilo_catalog.domain.import_request import plan_of
+from kilo_catalog.domain.import_request import ImportMethod, plan_of
 from kilo_catalog.domain.import_work import ImportWork, work_of
 from kilo_catalog.domain.importing import fall_back
 from kilo_catalog.domain.task import Task
@@ -30,7 +30,9 @@ def undo_import(
     work = work_of(task)
     kept: tuple[Location, ...] = ()
     image = _image_of(transaction, task)
-    orphans = list(work.placed)
+    # What lay somewhere before the import stays there after it.
+    is_place = plan_of(task).request.method is ImportMethod.LOCATION
+    orphans = [] if is_place else list(work.placed)
     if image is not None:
         partly = task.type != CONVERT_TASK and not plan_of(task).request.must_succeed
         changed = _without(image, work, message, now, partly=partly)

@@ -30,11 +30,12 @@ def undo_import(
     work = work_of(task)
     kept: tuple[Location, ...] = ()
     image = _image_of(transaction, task)
+    request = None if task.type == CONVERT_TASK else plan_of(task).request
     # What lay somewhere before the import stays there after it.
-    is_place = plan_of(task).request.method is ImportMethod.LOCATION
+    is_place = request is not None and request.method is ImportMethod.LOCATION
     orphans = [] if is_place else list(work.placed)
     if image is not None:
-        partly = task.type != CONVERT_TASK and not plan_of(task).request.must_succeed
+        partly = request is not None and not request.must_succeed
         changed = _without(image, work, message, now, partly=partly)
         transaction.images.update(changed)
         kept = changed.locations

@@ -36,6 +36,7 @@ from kilo_catalog.service.places import Places
 from kilo_catalog.service.protections import PropertyProtections, protection_rules
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.service.staging import Staging
+from kilo_catalog.service.store_care import StoreCare
 from kilo_catalog.service.tags import Tags
 from kilo_catalog.service.tasks import Tasks
 from kilo_catalog.service.upload_claims import UploadClaims
@@ -131,6 +132,20 @@ def open_metadefs(settings: CatalogSettings, runtime: Runtime) -> Iterator[Metad
     parts = _Parts(settings, runtime)
     try:
         yield parts.metadefs(EventRecorder(runtime.clock, runtime.new_id))
+    finally:
+        parts.database.close()
+
+
+@contextmanager
+def open_store_care(settings: CatalogSettings, runtime: Runtime) -> Iterator[StoreCare]:
+    """What an operator does with the stores, beside whatever else uses them. Raises as
+    `build_api`."""
+    parts = _Parts(settings, runtime)
+    try:
+        yield StoreCare(
+            parts.unit_of_work, parts.stores, parts.removal, parts.events, runtime.clock,
+            runtime.new_id,
+        )  # fmt: skip
     finally:
         parts.database.close()
 

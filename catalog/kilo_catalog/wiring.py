@@ -19,6 +19,7 @@ from kilo_catalog.policy import DEFAULT_RULES
 from kilo_catalog.service.access import Access
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.cache_admin import CacheAdmin
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.image_cache import ImageCache
 from kilo_catalog.service.image_data import ImageData
@@ -189,10 +190,16 @@ class _Parts:
             self.unit_of_work, access, events, self.removal, runtime.clock, runtime.new_id,
             settings.limits, quotas, self.protections,
         )  # fmt: skip
+        bell = Bell(runtime.transport, runtime.bus_settings.exchange, runtime.new_id)
+        conversions = Conversions(
+            self.unit_of_work, access, events, images, settings.imports.conversion,
+            self.writable(), settings.default_store, runtime.clock, runtime.new_id, quotas,
+            bell.ring,
+        )  # fmt: skip
         image_data = ImageData(
             self.unit_of_work, access, events, self.claims, self.intake, self.stores,
             settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
-            self.ranking(), self.cache,
+            self.ranking(), conversions, self.cache,
         )  # fmt: skip
         staging = Staging(
             self.unit_of_work, access, events, self.intake, self.staging_store, runtime.clock,
@@ -205,15 +212,14 @@ class _Parts:
             settings.upload.block_size, timedelta(seconds=settings.upload.lease),
             timedelta(seconds=settings.upload.resumable_for),
         )  # fmt: skip
-        bell = Bell(runtime.transport, runtime.bus_settings.exchange, runtime.new_id)
         imports = Imports(
             self.unit_of_work, access, events, self.fetcher, tuple(settings.imports.regions),
             self.methods(), self.writable(), settings.default_store, runtime.clock,
             runtime.new_id, quotas, places, bell.ring,
         )  # fmt: skip
         tasks = Tasks(
-            self.unit_of_work, access, events, images, imports, self.removal, runtime.clock,
-            runtime.new_id,
+            self.unit_of_work, access, events, images, imports, conversions, self.removal,
+            runtime.clock, runtime.new_id,
         )  # fmt: skip
         locations = Locations(
             self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
@@ -225,6 +231,7 @@ class _Parts:
             introspection=Introspection(self.unit_of_work, access),
             staging=staging,
             imports=imports,
+            conversions=conversions,
             tasks=tasks,
             locations=locations,
             uploads=uploads,

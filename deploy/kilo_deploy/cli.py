@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "kilo_deploy.commands.demo:demo",
     "bus": "kilo_deploy.commands.bus:bus",
     "topics": "kilo_deploy.commands.topics:topics",
+    "images": "kilo_deploy.commands.images:images",
     "tasks": "kilo_deploy.commands.tasks:tasks",
     "subscriptions": "kilo_deploy.commands.subscriptions:subscriptions",
     "stores": "kilo_deploy.commands.stores:stores",

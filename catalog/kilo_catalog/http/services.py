@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.service.cache_admin import CacheAdmin
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
@@ -43,6 +44,7 @@ class ApiServices:
     introspection: Introspection
     staging: Staging
     imports: Imports
+    conversions: Conversions
     tasks: Tasks
     cache: CacheAdmin
     members: Members

@@ -10,6 +10,8 @@ InvalidInput
 ├── StoreUnknown             no store of that name is configured
 ├── ImportInvalid            the body of an import or of a task cannot be understood
 ├── ConversionInvalid        there is no such conversion
+├── LocationInvalid          the body names no data that can be read, or is malformed
+├── UploadHeaderInvalid      a header of a resumable upload is missing or malformed
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
@@ -37,6 +39,7 @@ NotFound
 ├── ImageNotFound, ImageUninspected, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
 ├── MetadefNotFound          no such namespace, object, property, tag or resource type
 ├── TaskNotFound             no task of that id, or none that the caller may know of
+├── UploadNotFound           the image has no such upload under way
 ├── StoreNotFound            the path names a store that is not configured
 └── LocationNotFound         the image has no such copy of its data
 MethodNotAllowed
@@ -52,12 +55,16 @@ Conflict
 │   ├── MetadefChanged
 │   └── TaskChanged
 ├── PatchTestFailed          a `test` in a PATCH does not hold
+├── UploadBusy               another request is at work on the upload
+├── OffsetMismatch           the upload has more or fewer bytes than the request thinks
 ├── UploadLost               the upload's claim on the image ended before the upload did
+├── ClaimContradicted        what is said of a location's data is not what is known of it
 ├── ImportConflict           the image's state, or its stores, do not allow the import
 ├── TaskEnded                the task is not in a state in which that can be done
 ├── TaskLost                 the worker's lease on the task ended
 ├── TaskCancelled            the task is not wanted any more
 └── PreconditionFailed
+    ├── TusUnsupported       the request is not of the version of tus that is spoken here
     └── VersionMismatch      the image is not the version that If-Match names
 """
 
@@ -98,6 +105,14 @@ class ImportInvalid(errors.InvalidInput):
 
 class ConversionInvalid(errors.InvalidInput):
     code = "catalog.conversion.invalid"
+
+
+class LocationInvalid(errors.InvalidInput):
+    code = "catalog.location.invalid"
+
+
+class UploadHeaderInvalid(errors.InvalidInput):
+    code = "catalog.upload.header_invalid"
 
 
 class UploadMismatch(errors.InvalidInput):
@@ -172,6 +187,10 @@ class ImageDeactivated(errors.Forbidden):
     code = "catalog.image.deactivated"
 
 
+class CacheInvalid(errors.InvalidInput):
+    code = "catalog.cache.invalid"
+
+
 class ImageNotFound(errors.NotFound):
     code = "catalog.image.not_found"
 
@@ -205,12 +224,24 @@ class TaskNotFound(errors.NotFound):
         super().__init__(f"No task found with ID {task_id[:64]}", task_id=task_id[:64])
 
 
+class UploadNotFound(errors.NotFound):
+    code = "catalog.upload.not_found"
+
+
 class StoreNotFound(errors.NotFound):
     code = "catalog.store.not_found"
 
 
 class LocationNotFound(errors.NotFound):
     code = "catalog.location.not_found"
+
+
+class CacheAbsent(errors.NotFound):
+    code = "catalog.cache.absent"
+
+
+class CacheNotFound(errors.NotFound):
+    code = "catalog.cache.not_found"
 
 
 class SchemaNotFound(errors.NotFound):
@@ -257,6 +288,18 @@ class VersionMismatch(errors.PreconditionFailed):
     code = "catalog.image.version_mismatch"
 
 
+class UploadBusy(errors.Conflict):
+    code = "catalog.upload.busy"
+
+
+class OffsetMismatch(errors.Conflict):
+    code = "catalog.upload.offset_mismatch"
+
+
+class TusUnsupported(errors.PreconditionFailed):
+    code = "catalog.upload.tus_unsupported"
+
+
 class UploadLost(errors.Conflict):
     code = "catalog.upload.lost"
 
@@ -287,6 +330,10 @@ class MetadefExists(errors.Conflict):
 
 class MetadefChanged(RecordChanged):
     code = "catalog.metadef.changed"
+
+
+class ClaimContradicted(errors.Conflict):
+    code = "catalog.location.contradicted"
 
 
 class ImportConflict(errors.Conflict):

@@ -204,7 +204,7 @@ class AuthSettings(Section, frozen=True):
             "`dev`: tokens of the built-in identity service; for loopback only. `keystone`: tokens "
             "of a Keystone elsewhere."
         ),
-    ] = "none"
+    ] = "dev"
     default_project: Annotated[
         str,
         Meta(

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from kilo_common.config import Section
@@ -62,6 +63,17 @@ class LimitSettings(Section, frozen=True):
     ] = True
 
 
+class RateSettings(Section, frozen=True):
+    """How much one project may ask for; each process counts for itself."""
+
+    requests: Annotated[
+        float, Meta(description="Requests of one project in a second; 0: no limit.", ge=0)
+    ] = 0.0
+    burst: Annotated[
+        int, Meta(description="So many at once, after a rest; then the rate holds.", ge=1)
+    ] = 100
+
+
 class WebSocketSettings(Section, frozen=True):
     """Bounds of one WebSocket connection."""
 
@@ -92,6 +104,14 @@ class WebSocketSettings(Section, frozen=True):
             gt=0,
         ),
     ] = 30.0
+    auth_interval: Annotated[
+        float,
+        Meta(
+            description="Seconds after which the credentials of a connection are looked at again; "
+            "where they have ended, so does the connection.",
+            gt=0,
+        ),
+    ] = 10.0
     max_subscriptions: Annotated[
         int, Meta(description="Subscriptions of one connection at most.", ge=1)
     ] = 100
@@ -127,6 +147,39 @@ class EventSettings(Section, frozen=True):
         int,
         Meta(description="Seconds in which an event that comes again is not posted again.", ge=60),
     ] = 86400
+
+
+class PoolSettings(Section, frozen=True):
+    """Stores beside the main one, which operators add while the service runs."""
+
+    main_weight: Annotated[
+        int,
+        Meta(
+            description="How many of the new topics the main database gets, compared with the "
+            "weights of pools; with 0 none, as soon as there is a pool that takes them.",
+            ge=0,
+            le=2**32 - 1,
+        ),
+    ] = 0
+    move_wait: Annotated[
+        float,
+        Meta(description="Seconds that a request waits for a topic that is being moved.", ge=0),
+    ] = 10.0
+
+
+class EncryptionSettings(Section, frozen=True):
+    """Encryption at rest, for topics that ask for it (`_enable_encrypt_messages`)."""
+
+    keys: Annotated[
+        dict[str, str],
+        Meta(
+            description="Keys by name, each 32 random bytes in base64 (openssl rand -base64 32). "
+            "One stays as long as there are messages encrypted with it."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    active: Annotated[
+        str, Meta(description="The name of the key to encrypt with. Empty: topics cannot ask.")
+    ] = ""
 
 
 class SignedUrlSettings(Section, frozen=True):
@@ -235,13 +288,25 @@ class MessagingSettings(Section, frozen=True):
             "crash. With --ephemeral, or false here, there is only a warning."
         ),
     ] = True
+    test_clock: Annotated[
+        bool,
+        Meta(
+            description="Let tests move the service's clock (`POST /v2/_test/clock`); only where "
+            "messages may be lost. With --ephemeral it is true."
+        ),
+    ] = False
     limits: Annotated[LimitSettings, Meta(description="What a client may ask for.")] = (
         LimitSettings()
     )
+    rate: Annotated[RateSettings, Meta(description="Requests of one project.")] = RateSettings()
     websocket: Annotated[WebSocketSettings, Meta(description="WebSocket connections.")] = (
         WebSocketSettings()
     )
+    pools: Annotated[PoolSettings, Meta(description="Stores beside the database.")] = PoolSettings()
     events: Annotated[EventSettings, Meta(description="Events as messages.")] = EventSettings()
+    encryption: Annotated[EncryptionSettings, Meta(description="Encryption at rest.")] = (
+        EncryptionSettings()
+    )
     signed_urls: Annotated[SignedUrlSettings, Meta(description="Pre-signed URLs.")] = (
         SignedUrlSettings()
     )

@@ -12,7 +12,10 @@ InvalidInput
 ├── ClientIdInvalid        the header Client-ID is not a UUID
 ├── ProjectInvalid         the project's name cannot be one
 ├── SubscriptionInvalid    a subscriber or an option of a subscription does not fit
+├── CursorInvalid          a cursor is not one that came from here
 ├── PriorityRefused        a message has a priority on a topic that knows none
+├── FlavorUnknown          a topic asks for a flavor that there is not
+├── PoolInvalid            a pool or a flavor cannot be as it was given
 ├── ClaimInvalid           the claim given for a deletion is not a live one, or holds nothing here
 └── ActionUnknown          a WebSocket request names no action
 UnsupportedMedia
@@ -21,9 +24,12 @@ Forbidden
 └── MessageClaimed         somebody else holds the message
 NotFound
 ├── PathNotFound, MessageNotFound, ClaimNotFound, SubscriptionNotFound, DeliveryNotFound
+├── PoolNotFound, FlavorNotFound, TopicNotFound
 └── SignatureInvalid       a signed URL is not what was signed, has expired, or covers less
 Conflict
 ├── SubscriptionExists     the topic has a subscription of that subscriber
+├── PoolInUse              topics lie on a pool that is to go
+├── MoveRefused            a topic cannot be moved as things are
 ├── ForwardRefused         a topic does not take what a subscription brings
 ├── SubscriptionStateConflict  a subscription cannot go from its state to the one wanted
 ├── PatchConflict          replace or remove of a key that is not there
@@ -32,7 +38,10 @@ MethodNotAllowed
 └── MethodRefused
 NotAcceptable
 └── OnlyJson
+TooManyRequests
+└── RateExceeded           a project asks for more than it may in a second
 Unavailable
+├── TopicMoving            a topic is on its way from one pool to another
 └── SubscriptionsUnavailable  this deployment cannot have such a subscription
 """
 
@@ -43,6 +52,7 @@ from kilo_common.errors import (
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
+    TooManyRequests,
     Unavailable,
     UnsupportedMedia,
 )
@@ -70,6 +80,10 @@ class BodyInvalid(InvalidInput):
 
 class ParameterInvalid(InvalidInput):
     code = "messaging.request.parameter_invalid"
+
+
+class CursorInvalid(InvalidInput):
+    code = "messaging.cursor.invalid"
 
 
 class FormRefused(InvalidInput):
@@ -166,3 +180,39 @@ class OnlyJson(NotAcceptable):
 
 class SubscriptionsUnavailable(Unavailable):
     code = "messaging.subscription.unavailable"
+
+
+class FlavorUnknown(InvalidInput):
+    code = "messaging.flavor.unknown"
+
+
+class PoolInvalid(InvalidInput):
+    code = "messaging.pool.invalid"
+
+
+class PoolNotFound(NotFound):
+    code = "messaging.pool.not_found"
+
+
+class FlavorNotFound(NotFound):
+    code = "messaging.flavor.not_found"
+
+
+class TopicNotFound(NotFound):
+    code = "messaging.topic.not_found"
+
+
+class PoolInUse(Conflict):
+    code = "messaging.pool.in_use"
+
+
+class MoveRefused(Conflict):
+    code = "messaging.topic.move_refused"
+
+
+class TopicMoving(Unavailable):
+    code = "messaging.topic.moving"
+
+
+class RateExceeded(TooManyRequests):
+    code = "messaging.rate_exceeded"

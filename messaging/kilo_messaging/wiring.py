@@ -2,12 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from kilo_common.bus.listener import NotificationListener
 from kilo_common.bus.target import Target
+from kilo_common.bus.transport import Capability
+from kilo_common.clock import ShiftedClock
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import Schema
+from kilo_common.errors import ConfigInvalid
 from kilo_common.http.gateway import (
     Environ,
     Gateway,
@@ -24,26 +31,35 @@ from kilo_common.runtime import Runtime
 from kilo_messaging.config import MessagingSettings
 from kilo_messaging.delivery.outgoing import Outgoing
 from kilo_messaging.policy import DEFAULTS
+from kilo_messaging.pool_stores import PoolStores
 from kilo_messaging.protocol.actions import ACTIONS
-from kilo_messaging.protocol.connection import Connection
+from kilo_messaging.protocol.connection import Connection, is_known
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.pipeline import Pipeline
 from kilo_messaging.protocol.session import Phase, Session
 from kilo_messaging.service.arrivals import never
-from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions, PushLine
 from kilo_messaging.service.declaration import EVENT_PRIORITIES
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.events import EventPoster
+from kilo_messaging.service.following import Following
 from kilo_messaging.service.operations import Operations, make_operations
-from kilo_messaging.service.push import PUSH_TOPIC, Deliver, PushHub
+from kilo_messaging.service.push import PUSH_TOPIC, PushHub
+from kilo_messaging.service.rates import ProjectRates
 from kilo_messaging.service.sharing import GetKey, SignedOrKnown
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.key_file import KeyFile
+from kilo_messaging.storage.pools.placing import Pools
+from kilo_messaging.storage.pools.router import Router, RouterTimes
+from kilo_messaging.storage.pools.stores import placing_stores
 from kilo_messaging.storage.redis.url import is_redis
+from kilo_messaging.storage.sealing.seal import Seal
+from kilo_messaging.storage.sealing.stores import sealing_stores
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
+from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes
 from kilo_messaging.transport.websocket import OpenedSession, OpenSession, WebSocketServer
 
 __all__ = [
@@ -117,8 +133,21 @@ def build_over(
     runtime: Runtime,
     database: Database | None = None,
 ) -> MessagingApi:
-    """The service over any store."""
-    desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
+    """The service over any store.
+
+    Raises:
+        ConfigInvalid: a clock for tests is wanted where messages must not be lost.
+    """
+    if settings.test_clock:
+        if settings.durable:
+            raise ConfigInvalid(
+                "messaging.test_clock is for stacks whose messages may be lost: start with "
+                "--ephemeral, or set messaging.durable = false",
+                key="messaging.test_clock",
+            )
+        runtime = replace(runtime, clock=ShiftedClock(runtime.clock))
+    stores, pools = _with_pools(stores, settings, runtime)
+    desk = _desk(stores, settings, runtime)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
@@ -129,23 +158,33 @@ def build_over(
         get_key,
         posts.rules,
         posts.hooks,
+        placing=pools,
+        main_uri=settings.database.url,
         service_topics=frozenset({settings.events.topic}),
         wake=posts.wake,
     )
     runtime = replace(runtime, auth=SignedOrKnown(runtime.auth, get_key, desk.now))
-    dispatcher = Dispatcher(operations, ACTIONS)
+    rates = ProjectRates(settings.rate.requests, settings.rate.burst, runtime.clock)
+    dispatcher = Dispatcher(operations, ACTIONS, rates)
+    following = Following(stores.messages, desk.now, hub.arrivals)
     websocket = WebSocketServer(
-        _session_opener(desk, hub, dispatcher, settings, runtime),
+        _session_opener(desk, hub, following, dispatcher, settings, runtime),
         settings.websocket,
         runtime.clock,
         settings.http.cors_origins,
     )
     limit = max(settings.limits.post, settings.limits.metadata) + _SPARE
-    app = MessagingApp(dispatcher, websocket, body_limit=limit)
+    times = StreamTimes(settings.websocket.ping_interval, settings.websocket.auth_interval)
+    streams = EventStreams(desk, following, runtime.clock, times)
+    known = partial(is_known, runtime.auth)
+    app = MessagingApp(
+        dispatcher, websocket, streams, known, body_limit=limit, limits=_limits(settings)
+    )
     return MessagingApi(
         app=_gateway(app, stores, settings, runtime),
         services=(
             *_services(operations, hub, settings, runtime),
+            following,
             *posts.services(operations, deliver=settings.deliveries.enabled),
         ),
         operations=operations,
@@ -156,13 +195,23 @@ def build_over(
 
 def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     """What delivers to subscribers, in a process of its own. Raises as `build`."""
-    stores, _database = _open_stores(settings, runtime)
-    desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
+    opened, _database = _open_stores(settings, runtime)
+    stores, pools = _with_pools(opened, settings, runtime)
+    desk = _desk(stores, settings, runtime)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
     posts = Outgoing(settings, runtime, get_key)
-    operations = make_operations(desk, hub, get_key, posts.rules, posts.hooks, wake=posts.wake)
+    operations = make_operations(
+        desk,
+        hub,
+        get_key,
+        posts.rules,
+        posts.hooks,
+        placing=pools,
+        main_uri=settings.database.url,
+        wake=posts.wake,
+    )
     hub.arrivals.on_ring(posts.wake.ring)
     return Notifier((hub, *posts.services(operations, deliver=True)), stores.close)
 
@@ -172,6 +221,47 @@ def _open_stores(settings: MessagingSettings, runtime: Runtime) -> tuple[Stores,
         return STORES.load("redis")(settings.database, durable=settings.durable), None
     database = Database(settings.database, runtime.executor)
     return open_sql_store(database), database
+
+
+def _limits(settings: MessagingSettings) -> dict[str, Any]:
+    """What the home document says about how much a client may ask for."""
+    return {
+        **msgspec.structs.asdict(settings.limits),
+        "requests_per_second": settings.rate.requests,
+        "requests_burst": settings.rate.burst,
+    }
+
+
+def _desk(stores: Stores, settings: MessagingSettings, runtime: Runtime) -> Desk:
+    return Desk(
+        stores,
+        _policy(settings),
+        settings.limits,
+        runtime.clock,
+        runtime.new_id,
+        can_encrypt=bool(settings.encryption.active),
+    )
+
+
+def _with_pools(
+    main: Stores, settings: MessagingSettings, runtime: Runtime
+) -> tuple[Stores, Pools]:
+    """The main store and its pools as one, encrypted, and what operators do with pools."""
+    opener = PoolStores(runtime, STORES, settings.durable)
+    times = RouterTimes(patience=settings.pools.move_wait)
+    if Capability.BETWEEN_PROCESSES not in runtime.transport.capabilities:
+        times = replace(times, settle=0.1)  # there is nobody else, only requests under way
+    router = Router(
+        main,
+        opener.open,
+        runtime.clock,
+        main_weight=settings.pools.main_weight,
+        times=times,
+    )
+    seal = Seal(settings.encryption.keys, settings.encryption.active)
+    return sealing_stores(placing_stores(router), seal), Pools(
+        router, opener.prepare, runtime.clock
+    )
 
 
 def _gateway(
@@ -220,11 +310,12 @@ def _services(
 def _session_opener(
     desk: Desk,
     hub: PushHub,
+    following: Following,
     dispatcher: Dispatcher,
     settings: MessagingSettings,
     runtime: Runtime,
 ) -> OpenSession:
-    def open_session(environ: Environ, deliver: Deliver) -> OpenedSession:
+    def open_session(environ: Environ, line: PushLine) -> OpenedSession:
         known = {
             name: text
             for name, text in RequestHeaders(environ).items()
@@ -232,7 +323,7 @@ def _session_opener(
         }
         session = Session(known, echo_limit=settings.websocket.echo_limit)
         subscriptions = ConnectionSubscriptions(
-            desk, hub, deliver, most=settings.websocket.max_subscriptions
+            desk, hub, following, line, most=settings.websocket.max_subscriptions
         )
         server_ends = environ.get(ENDING_KEY, never)
 
@@ -246,7 +337,14 @@ def _session_opener(
             subscriptions.close()
             session.move(Phase.CLOSED)
 
-        return OpenedSession(pipeline.take, lambda: session.push_form, close)
+        return OpenedSession(
+            pipeline.take,
+            subscriptions.begin,
+            connection.is_known,
+            subscriptions.resume,
+            lambda: session.push_form,
+            close,
+        )
 
     return open_session
 

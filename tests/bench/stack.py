@@ -25,6 +25,7 @@ from kilo_deploy.testing import StackProcess
 
 MIB = 2**20
 CLIENT = {"Client-ID": "0" * 32}
+NO_AUTH = ["--auth", "none"]
 RECORD = {"disk_format": "raw", "container_format": "bare"}
 
 
@@ -39,7 +40,7 @@ def measure_starts(folder: Path, runs: int) -> tuple[list[float], list[float]]:
     """Seconds to ready (printed by the stack itself) and idle MiB."""
     seconds, memory = [], []
     for _ in range(runs):
-        stack = StackProcess(folder)
+        stack = StackProcess(folder, NO_AUTH)
         stack.wait_ready()
         (said,) = re.findall(r"ready after (\S+) s", "".join(stack.output))
         seconds.append(float(said))
@@ -123,7 +124,7 @@ def main() -> None:
         print(f"first start (makes the databases)  {spread(first, 's')}")
         print(f"start                              {spread(seconds, 's')}")
         print(f"idle memory                        {spread(memory, 'MiB')}")
-        stack = StackProcess(state)
+        stack = StackProcess(state, NO_AUTH)
         info = stack.wait_ready()
         show = latencies(info.catalog_url, "/v2/images?limit=1")
         print(f"GET /v2/images, keep-alive         {spread(show, 'ms')}")

@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from kilo_common.testing.clock import FakeClock
@@ -15,7 +16,7 @@ from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, new_message
 from kilo_messaging.domain.topic import Topic, TopicKey
 from kilo_messaging.errors import ClaimInvalid, MessageClaimed
-from kilo_messaging.storage.base import Page, Posted, Stats, Stores
+from kilo_messaging.storage.base import Page, Post, Posted, Stats, Stores
 
 KEY = TopicKey("project", "topic")
 OTHER = TopicKey("project", "other")
@@ -127,6 +128,84 @@ class MessageStoreContract:
         return self.stores.messages.sweep(self.now, limit, FAR)
 
     # Topics
+
+    # Following
+
+    def followed(self, after: int, limit: int = 20, key: TopicKey = KEY) -> list[str]:
+        found = self.stores.messages.follow(key, after, limit, self.now)
+        return [message.body.decode() for message in found.messages]
+
+    def test_who_follows_sees_every_message_in_its_order_whatever_its_state(self) -> None:
+        self.post('"claimed"', '"ready"')
+        self.claim(limit=1)
+        self.post('"delayed"', delay=60)
+        self.post('"elsewhere"', key=OTHER)
+        self.post('"gone"', ttl=60)
+        self.post('"last"')
+        self.clock.advance(60)
+        assert self.followed(0) == ['"claimed"', '"ready"', '"delayed"', '"last"']
+
+    def test_who_follows_goes_on_where_it_was(self) -> None:
+        self.post('"1"', '"2"', '"3"')
+        first = self.stores.messages.follow(KEY, 0, 2, self.now)
+        assert [message.body for message in first.messages] == [b'"1"', b'"2"']
+        assert first.end == first.messages[-1].position
+        self.post('"4"')
+        assert self.followed(first.end) == ['"3"', '"4"']
+        assert self.followed(first.end, limit=1) == ['"3"']
+
+    def test_who_follows_from_the_end_sees_only_what_comes(self) -> None:
+        self.post('"1"', '"2"')
+        self.claim(limit=2)
+        end = self.stores.messages.follow(KEY, None, 0, self.now)
+        assert end.messages == []
+        assert self.stores.messages.follow(KEY, end.end, 20, self.now).end == end.end
+        assert self.followed(end.end) == []
+        self.post('"3"')
+        assert self.followed(end.end) == ['"3"']
+
+    def test_who_follows_knows_one_life_of_a_topic_from_another(self) -> None:
+        assert self.stores.messages.follow(KEY, None, 0, self.now).began is None
+        assert self.stores.messages.follow(KEY, 7, 20, self.now).messages == []
+        began = self.now
+        self.post('"1"')
+        self.clock.advance(1)
+        assert self.stores.messages.follow(KEY, 0, 20, self.now).began == began
+        self.stores.topics.delete(KEY)
+        self.clock.advance(1)
+        self.post('"2"')
+        again = self.stores.messages.follow(KEY, 0, 20, self.now)
+        assert again.began == self.now
+        assert [message.body for message in again.messages] == [b'"2"']
+
+    def test_several_posts_are_each_for_itself(self) -> None:
+        def prepare(body: bytes) -> Callable[[Topic], list[Message]]:
+            made = new_message(
+                message_id=f"m-{next(self._ids)}",
+                body=body,
+                ttl=60,
+                delay=0,
+                client_id=ME,
+                now=self.now,
+            )
+            return lambda _topic: [made]
+
+        def refuse(_topic: Topic) -> list[Message]:
+            raise ClaimInvalid("no")
+
+        posts = [
+            Post(KEY, prepare(b"1"), self.now, once="k"),
+            Post(KEY, refuse, self.now),
+            Post(KEY, prepare(b"2"), self.now, once="k"),
+            Post(OTHER, prepare(b"3"), self.now),
+            Post(KEY, prepare(b"4"), self.now),
+        ]
+        first, refused, known, other, last = self.stores.messages.post_all(posts)
+        assert isinstance(refused, ClaimInvalid)
+        assert known is None
+        assert all(isinstance(each, Posted) for each in (first, other, last))
+        assert self.followed(0) == ["1", "4"]
+        assert self.followed(0, key=OTHER) == ["3"]
 
     def test_a_topic_is_made_once_and_keeps_its_first_metadata(self) -> None:
         assert self.stores.topics.create(KEY, {"a": 1}, self.now) is True
@@ -829,6 +908,35 @@ class MessageStoreContract:
         topic = self.stores.topics.get(KEY)
         assert topic is not None
         assert len(topic.metadata) == 16
+
+    @pytest.mark.parametrize("ordering", ["none", "fifo"])
+    def test_messages_of_another_store_are_put_as_they_are(self, ordering: str) -> None:
+        self.stores.topics.create(KEY, {"_ordering": ordering}, self.now)
+        self.post("1", "2", ttl=900)
+        held = self.claim(limit=1, ttl=300)
+        self.post("late", delay=60)
+        whole = Page(limit=9, claimed=True, delayed=True)
+        before = self.stores.messages.page(KEY, whole, self.now)
+        kept = self.stores.claims.get(KEY, "claim", self.now)
+        assert kept is not None
+        self.stores.topics.delete(KEY)
+        while self.sweep():
+            pass
+        self.stores.topics.create(KEY, {"_ordering": ordering}, self.now)
+        for _again in range(2):
+            self.stores.messages.put(KEY, before[:2], [kept[0]], self.now)
+        self.stores.messages.put(KEY, before[2:], [], self.now)
+        after = self.stores.messages.page(KEY, whole, self.now)
+        assert [msgspec.structs.replace(each, position=0) for each in after] == [
+            msgspec.structs.replace(each, position=0) for each in before
+        ]
+        found = self.stores.claims.get(KEY, "claim", self.now)
+        assert found is not None
+        assert (found[0], bodies(found[1])) == (kept[0], ["1"])
+        assert bodies(self.claim(claim_id="other")) == (["2"] if ordering == "none" else [])
+        self.stores.messages.delete(KEY, held[0].id, "claim", self.now)
+        self.clock.advance(300)
+        assert bodies(self.claim(claim_id="third")) == ["2", "late"]
 
     def test_the_store_answers(self) -> None:
         self.stores.check()

@@ -518,6 +518,39 @@ class SubscriptionStoreContract:
         self.clock.advance(60)
         assert self.claimed_bodies() == ["2"]
 
+    # Deliveries of another store
+
+    @pytest.mark.parametrize("ordering", ["none", "fifo"])
+    def test_deliveries_are_put_as_they_are(self, ordering: str) -> None:
+        self.ordered(ordering)
+        made = self.subscribe()
+        self.post("failed")
+        (job,) = self.claim()
+        self.settle(job, Result.FAILED, detail="enough")
+        self.post("1", "2")
+        (job, *_more) = self.claim(limit=1)
+        self.settle(job, Result.RETRY, after=30, detail="down")
+        about = {"after": 0, "limit": 9, "now": self.now}
+        before = [
+            each
+            for failed in (True, False)
+            for each in self.deliveries.pending(KEY, made.id, failed=failed, **about)
+        ]
+        self.deliveries.put(KEY, "nobody", before, self.now)
+        self.subscriptions.delete(KEY, made.id)
+        self.subscriptions.create(made, self.now)
+        self.deliveries.put(KEY, made.id, before, self.now)
+        assert self.pending(made, failed=True) == ["failed"]
+        assert self.pending(made) == ["1", "2"]
+        if ordering == "none":
+            assert self.claimed_bodies() == ["2"]
+        else:
+            assert self.claim() == []
+        self.clock.advance(30)
+        (again, *_others) = self.claim()
+        assert (bodies(again), again.deliveries[0].attempts) == (["1"], 1)
+        assert again.deliveries[0].reason == "down"
+
     # The sweep
 
     def test_the_sweep_removes_what_is_over_and_nothing_else(self) -> None:

@@ -25,7 +25,7 @@ CLIENT = {"Client-ID": "0" * 32}
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackProcess]:
-    stack = StackProcess(tmp_path_factory.mktemp("identity") / "state", ["--auth", "dev"])
+    stack = StackProcess(tmp_path_factory.mktemp("identity") / "state")
     try:
         stack.wait_ready()
         yield stack

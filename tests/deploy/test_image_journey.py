@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kilo_deploy.accounts import sign_in
 from kilo_deploy.client import ApiClient
 from kilo_deploy.state import StackInfo
 from kilo_deploy.watch import TopicWatch
@@ -18,7 +19,11 @@ pytestmark = pytest.mark.clients
 def test_an_image_goes_in_by_the_openstack_client_and_its_event_comes_out_of_a_websocket(
     clients: Clients, kilostack: StackInfo, disk_image: Path, tmp_path: Path
 ) -> None:
-    watch = TopicWatch(kilostack.websocket_url, "catalog.events", kilostack.project, timeout=30)
+    project = kilostack.project
+    identity = sign_in(kilostack, project, {})
+    watch = TopicWatch(
+        kilostack.websocket_url, "catalog.events", project, headers=identity, timeout=30
+    )
     content = disk_image.read_bytes()
 
     created = json.loads(
@@ -73,8 +78,11 @@ def test_an_image_goes_in_by_the_openstack_client_and_its_event_comes_out_of_a_w
 def test_the_event_comes_well_under_a_second_after_the_upload(
     kilostack: StackInfo,
 ) -> None:
-    watch = TopicWatch(kilostack.websocket_url, "catalog.events", "speed", timeout=10)
-    catalog = ApiClient(kilostack.catalog_url, {"X-Project-Id": "speed"})
+    identity = sign_in(kilostack, "alt", {})
+    watch = TopicWatch(
+        kilostack.websocket_url, "catalog.events", "alt", headers=identity, timeout=10
+    )
+    catalog = ApiClient(kilostack.catalog_url, identity)
     delays = []
     for number in range(5):
         record = {"name": f"s{number}", "disk_format": "raw", "container_format": "bare"}
@@ -94,7 +102,7 @@ def test_glanceclient_lists_and_downloads(clients: Clients, kilostack: StackInfo
     script = """
 import io, sys
 from glanceclient import Client
-glance = Client("2", endpoint=sys.argv[1], token="notused")
+glance = Client("2", endpoint=sys.argv[1], token=sys.argv[2])
 image = glance.images.create(name="by-glanceclient", disk_format="raw", container_format="bare")
 glance.images.upload(image.id, io.BytesIO(b"glance" * 1000))
 assert glance.images.get(image.id).status == "active"
@@ -104,4 +112,5 @@ assert image.id in [each.id for each in glance.images.list(filters={"name": "by-
 glance.images.delete(image.id)
 print("good")
 """
-    assert clients.python(script, kilostack.catalog_url).strip() == "good"
+    token = sign_in(kilostack, kilostack.project, {})["X-Auth-Token"]
+    assert clients.python(script, kilostack.catalog_url, token).strip() == "good"

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from kilo_deploy.accounts import sign_in
 from kilo_deploy.client import ApiClient
 from kilo_deploy.state import StackInfo, find_running
 from kilo_deploy.testing import StackProcess
@@ -27,6 +28,26 @@ def info(stack: StackProcess) -> StackInfo:
     found = find_running(stack.state_dir)
     assert found is not None
     return found
+
+
+def identity(info: StackInfo) -> dict[str, str]:
+    return sign_in(info, info.project, {})
+
+
+def begin_upload(info: StackInfo, path: str) -> socket.socket:
+    """A connection on which 16 MiB of an upload of 64 have been sent."""
+    address = urlsplit(info.catalog_url)
+    connection = socket.create_connection((address.hostname, address.port))
+    headers = {
+        **identity(info),
+        "Host": "x",
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(64 * MIB),
+    }
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    connection.sendall(f"PUT {path}/file HTTP/1.1\r\n{''.join(lines)}\r\n".encode())
+    connection.sendall(bytes(16 * MIB))
+    return connection
 
 
 def files_under(folder: Path) -> list[Path]:
@@ -55,7 +76,7 @@ def test_eight_uploads_at_once_keep_the_server_under_200_mib(
             yield block
 
     def upload() -> None:
-        catalog = ApiClient(info.catalog_url, {})
+        catalog = ApiClient(info.catalog_url, identity(info))
         image = catalog.json("POST", "/v2/images", RECORD)
         catalog.upload(f"/v2/images/{image['id']}/file", blocks(), size)
         statuses.append(catalog.json("GET", f"/v2/images/{image['id']}")["status"])
@@ -74,17 +95,11 @@ def test_eight_uploads_at_once_keep_the_server_under_200_mib(
 def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(
     stack: StackProcess, info: StackInfo
 ) -> None:
-    catalog = ApiClient(info.catalog_url, {})
+    catalog = ApiClient(info.catalog_url, identity(info))
     images = stack.state_dir / "images"
     image = catalog.json("POST", "/v2/images", RECORD)
     path = f"/v2/images/{image['id']}"
-    host, port = urlsplit(info.catalog_url).hostname, urlsplit(info.catalog_url).port
-    with socket.create_connection((host, port)) as connection:
-        connection.sendall(
-            f"PUT {path}/file HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
-            f"Content-Length: {64 * MIB}\r\n\r\n".encode()
-        )
-        connection.sendall(bytes(16 * MIB))
+    with begin_upload(info, path):
         eventually(lambda: catalog.json("GET", path)["status"] == "saving")
     eventually(lambda: catalog.json("GET", path)["status"] == "queued")
     eventually(lambda: files_under(images) == [])
@@ -99,23 +114,18 @@ def test_killed_in_the_middle_of_an_upload_the_image_is_queued_again_after_a_res
     first = StackProcess(state_dir, environ=lease)
     try:
         info = first.wait_ready()
-        catalog = ApiClient(info.catalog_url, {})
+        catalog = ApiClient(info.catalog_url, identity(info))
         image = catalog.json("POST", "/v2/images", RECORD)
         path = f"/v2/images/{image['id']}"
-        address = urlsplit(info.catalog_url)
-        connection = socket.create_connection((address.hostname, address.port))
-        connection.sendall(
-            f"PUT {path}/file HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
-            f"Content-Length: {64 * MIB}\r\n\r\n".encode()
-        )
-        connection.sendall(bytes(16 * MIB))
+        connection = begin_upload(info, path)
         eventually(lambda: catalog.json("GET", path)["status"] == "saving")
     finally:
         first.kill()
     connection.close()
     second = StackProcess(state_dir, environ={**lease, "KILO_CATALOG__UPLOAD__REAP_EVERY": "1"})
     try:
-        catalog = ApiClient(second.wait_ready().catalog_url, {})
+        info = second.wait_ready()
+        catalog = ApiClient(info.catalog_url, identity(info))
         eventually(lambda: catalog.json("GET", path)["status"] == "queued")
         eventually(lambda: files_under(state_dir / "images") == [])
     finally:
@@ -126,7 +136,8 @@ def test_killed_in_the_middle_of_posting_no_acknowledged_message_is_lost(state_d
     first = StackProcess(state_dir)
     acknowledged: list[str] = []
     try:
-        address = urlsplit(first.wait_ready().messaging_url)
+        info = first.wait_ready()
+        address, headers = urlsplit(info.messaging_url), identity(info) | CLIENT
         enough = threading.Event()
 
         def post(name: int) -> None:
@@ -135,7 +146,7 @@ def test_killed_in_the_middle_of_posting_no_acknowledged_message_is_lost(state_d
                 for number in range(100_000):
                     text = f"{name}-{number}"
                     body = json.dumps({"messages": [{"body": text, "ttl": 3600}]})
-                    connection.request("POST", "/v2/topics/kill/messages", body, CLIENT)
+                    connection.request("POST", "/v2/topics/kill/messages", body, headers)
                     answer = connection.getresponse()
                     answer.read()
                     if answer.status == 201:
@@ -155,7 +166,8 @@ def test_killed_in_the_middle_of_posting_no_acknowledged_message_is_lost(state_d
         thread.join()
     second = StackProcess(state_dir)
     try:
-        messaging = ApiClient(second.wait_ready().messaging_url, CLIENT)
+        # The token of the first is good for the second: the key is part of the state.
+        messaging = ApiClient(second.wait_ready().messaging_url, headers)
         kept = set()
         while popped := messaging.json("DELETE", "/v2/topics/kill/messages?pop=20")["messages"]:
             kept |= {each["body"] for each in popped}
@@ -171,10 +183,11 @@ def test_keep_alive_answers_take_less_than_five_milliseconds(info: StackInfo, se
         "messaging": (info.messaging_url, "/v2/topics"),
     }[service]
     connection = http.client.HTTPConnection(*urlsplit(url).netloc.split(":"))
+    headers = identity(info) | CLIENT
     times = []
     for _ in range(50):
         began = time.perf_counter()
-        connection.request("GET", path, headers=CLIENT)
+        connection.request("GET", path, headers=headers)
         assert connection.getresponse().read()
         times.append(time.perf_counter() - began)
     connection.close()

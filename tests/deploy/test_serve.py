@@ -32,6 +32,8 @@ port = 0
 websocket_port = 0
 [messaging.http]
 port = 0
+[auth]
+strategy = "none"
 """
     )
     return file
@@ -113,7 +115,8 @@ def test_events_of_an_api_that_died_before_announcing_them_come_from_the_worker(
 def test_a_token_of_the_identity_process_is_good_in_the_others_until_it_is_given_back(
     config: Path, processes: ExitStack
 ) -> None:
-    config.write_text(config.read_text() + '[auth]\nstrategy = "dev"\n[auth.dev.http]\nport = 0\n')
+    dev = config.read_text().replace('"none"', '"dev"')
+    config.write_text(dev + "[auth.dev.http]\nport = 0\n")
     assert KilostackProcess(["db", "upgrade", "--config", str(config)]).wait() == 0
     identity_url = url_of(start(processes, "identity", config))
     catalog_url = url_of(start(processes, "catalog-api", config))

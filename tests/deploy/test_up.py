@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from kilo_deploy.accounts import sign_in
 from kilo_deploy.client import ApiClient
 from kilo_deploy.state import find_running
 from kilo_deploy.testing import FREE_PORTS, KilostackProcess, StackProcess
@@ -29,8 +30,10 @@ def test_it_says_where_things_are_and_what_to_type(stack: StackProcess) -> None:
     text = "".join(stack.output)
     info = find_running(stack.state_dir)
     assert info is not None
-    for part in (info.catalog_url, info.messaging_url, info.websocket_url, "auth_type: none"):
+    for part in (info.catalog_url, info.messaging_url, info.websocket_url, info.identity_url):
         assert part in text
+    for cloud in ("kilostack-admin", "kilostack-demo", "kilostack-alt"):
+        assert cloud in text
     for part in ("openstack image create", "message post", "topics watch", "kilostack docs"):
         assert part in text
     assert re.search(r"ready after \d+\.\d\d s", text)
@@ -44,8 +47,9 @@ def test_ctrl_c_stops_it_cleanly_and_a_second_start_finds_the_data(state_dir: Pa
         stack = StackProcess(state_dir)
         try:
             info = stack.wait_ready()
-            catalog = ApiClient(info.catalog_url, {})
-            messaging = ApiClient(info.messaging_url, {"Client-ID": "0" * 32})
+            identity = sign_in(info, info.project, {})
+            catalog = ApiClient(info.catalog_url, identity)
+            messaging = ApiClient(info.messaging_url, identity | {"Client-ID": "0" * 32})
             if turn == 0:
                 image_id = catalog.json("POST", "/v2/images", {"name": "kept"})["id"]
                 body = {"messages": [{"body": "kept", "ttl": 300}]}
@@ -59,6 +63,19 @@ def test_ctrl_c_stops_it_cleanly_and_a_second_start_finds_the_data(state_dir: Pa
             stack.kill()
     assert find_running(state_dir) is None
     assert "Traceback" not in "".join(stack.output)
+
+
+def test_without_identity_everybody_is_let_in(state_dir: Path) -> None:
+    stack = StackProcess(state_dir, ["--auth", "none"])
+    try:
+        info = stack.wait_ready()
+        assert "auth_type: none" in "".join(stack.output)
+        assert (info.identity_url, info.accounts) == ("", ())
+        catalog = ApiClient(info.catalog_url, {"X-Project-Id": "anybody"})
+        assert catalog.json("POST", "/v2/images", {})["owner"] == "anybody"
+        assert kilostack("demo", "--state-dir", str(state_dir)).returncode == 0
+    finally:
+        stack.kill()
 
 
 def test_ephemeral_state_is_gone_afterwards() -> None:
@@ -111,10 +128,13 @@ def test_a_configuration_mistake_is_named_and_nothing_starts(tmp_path: Path) -> 
     assert "port" in done.stderr
 
 
-def test_an_address_that_others_reach_is_refused_without_identity(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--auth", "none"]])
+def test_an_address_that_others_reach_is_refused_with_known_passwords_and_without_any(
+    tmp_path: Path, arguments: list[str]
+) -> None:
     file = tmp_path / "kilo.toml"
     file.write_text('[catalog.http]\nhost = "0.0.0.0"\n')
-    done = kilostack("up", "--ephemeral", "--config", str(file))
+    done = kilostack("up", "--ephemeral", *arguments, "--config", str(file))
     assert done.returncode == 2
     assert "auth.allow_insecure_bind" in done.stderr
 
@@ -127,6 +147,7 @@ def test_port_offset_moves_every_port(state_dir: Path) -> None:
         "KILO_CATALOG__HTTP__PORT": str(base - 100),
         "KILO_MESSAGING__HTTP__PORT": "0",
         "KILO_MESSAGING__WEBSOCKET_PORT": "0",
+        "KILO_AUTH__DEV__HTTP__PORT": "0",
     }
     stack = StackProcess(state_dir, ["--port-offset", "100"], ports)
     try:
@@ -172,12 +193,39 @@ def test_watch_prints_what_is_posted(stack: StackProcess) -> None:
         request = Request(
             f"{info.messaging_url}/v2/topics/news/messages",
             data=json.dumps({"messages": [{"body": {"breaking": 1}, "ttl": 300}]}).encode(),
-            headers={"Client-ID": "0" * 32, "Content-Type": "application/json"},
+            headers={
+                **sign_in(info, info.project, {}),
+                "Client-ID": "0" * 32,
+                "Content-Type": "application/json",
+            },
         )
         urlopen(request).close()
         assert '{"breaking": 1}' in watch.wait_for("breaking")
     finally:
         watch.kill()
+
+
+def test_a_topic_moves_to_a_pool_and_back(stack: StackProcess, tmp_path: Path) -> None:
+    info = find_running(stack.state_dir)
+    assert info is not None
+    place = ("--state-dir", str(stack.state_dir))
+    headers = {**sign_in(info, info.project, {}), "Client-ID": "0" * 32}
+    client = ApiClient(info.messaging_url, headers)
+    client.json("POST", "/v2/topics/work/messages", {"messages": [{"body": 1}, {"body": 2}]})
+    client.json("PUT", "/v2/pools/east", {"uri": f"sqlite:///{tmp_path}/east.db", "weight": 0})
+    assert kilostack("topics", "where", "work", *place).stdout == "main\n"
+    done = kilostack("topics", "move", "work", "east", *place)
+    assert done.stdout == (
+        "Moved work to pool east: 2 messages, 0 subscriptions, 0 deliveries.\n"
+    ), done.stderr
+    assert kilostack("topics", "where", "work", *place).stdout == "east\n"
+    found = client.json("GET", "/v2/topics/work/messages?echo=true")["messages"]
+    assert [each["body"] for each in found] == [1, 2]
+    again = kilostack("topics", "move", "work", "east", *place)
+    assert again.stdout == "work lies on pool east already.\n"
+    refused = kilostack("topics", "move", "work", "west", *place)
+    assert refused.returncode != 0
+    assert "There is no pool west" in refused.stderr
 
 
 def test_watch_without_a_stack_says_how_to_start_one() -> None:

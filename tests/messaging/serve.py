@@ -1,12 +1,15 @@
-"""Runs the service in a process: `python serve.py FOLDER`; prints its port when ready."""
+"""Runs the service in a process: `python serve.py FOLDER PORT WEBSOCKET_SETTINGS`;
+prints its port when ready."""
 
 from gevent import monkey
 
 monkey.patch_all()
 
-import os  # noqa: E402 - gevent patches before anything else is imported
+import json  # noqa: E402 - gevent patches before anything else is imported
+import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
+from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.threadpool import ThreadPoolExecutor  # noqa: E402
@@ -20,12 +23,18 @@ from kilo_messaging import wiring  # noqa: E402
 from kilo_messaging.config import MessagingSettings, WebSocketSettings  # noqa: E402
 
 
-def main(folder: str) -> None:
+def main(folder: str, port: int, websocket: dict[str, Any]) -> None:
     settings = MessagingSettings(
         http=HttpSettings(cors_origins=("https://friend.test",)),
         database=DatabaseSettings(url=f"sqlite:///{folder}/messaging.db"),
         websocket=WebSocketSettings(
-            ping_interval=0.2, idle_limit=0.6, send_queue_bytes=65536, max_subscriptions=2
+            **{
+                "ping_interval": 0.2,
+                "idle_limit": 0.6,
+                "send_queue_bytes": 65536,
+                "max_subscriptions": 2,
+            }
+            | websocket
         ),
     )
     runtime = make_runtime(ThreadPoolExecutor(10))
@@ -33,11 +42,11 @@ def main(folder: str) -> None:
     upgrade(settings.database, wiring.SCHEMA)
     api = wiring.build(settings, runtime)
     ServiceGroup(api.services).start()
-    server = HttpServer(api.app, "127.0.0.1", 0, name="messaging")
+    server = HttpServer(api.app, "127.0.0.1", port, name="messaging")
     server.start()
     gevent.signal_handler(signal.SIGTERM, lambda: (server.stop(20.0), os._exit(0)))
     print(server.url.rpartition(":")[2], flush=True)
     gevent.wait()
 
 
-main(sys.argv[1])
+main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))

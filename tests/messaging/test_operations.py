@@ -73,8 +73,15 @@ def test_the_sweeper_empties_what_expired(
         post(sql_api, context, "q", ttl=60)
     sql_api.operations.claims.create(context, "q", ttl=60, limit=1)
     clock.advance(3600)
+    stores = sql_api.operations.desk.stores
+    assert stores.deliveries is not None
     sweeper = Sweeper(
-        sql_api.operations.desk.stores.messages, clock, interval=1.0, key_window=86400
+        stores.messages,
+        clock,
+        interval=1.0,
+        key_window=86400,
+        deliveries=stores.deliveries,
+        log_retention=86400,
     )
     assert sweeper.sweep() == 4
     assert sql_api.database is not None
@@ -109,10 +116,10 @@ def test_the_migrations_make_the_tables_that_the_store_uses(sql_api: MessagingAp
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (READY, "messages_ready"),
-        (DUE[State.CLAIMED], "messages_due"),
-        (DUE[State.DELAYED], "messages_due"),
-        (ANY_DUE[State.CLAIMED], "messages_due"),
+        (READY.statement, "messages_ready"),
+        (DUE[State.CLAIMED].statement, "messages_due"),
+        (DUE[State.DELAYED].statement, "messages_due"),
+        (ANY_DUE[State.CLAIMED].statement, "messages_due"),
         (
             sa.select(tables.messages.c.id).where(tables.messages.c.claim_id == "x"),
             "messages_claim",
@@ -122,8 +129,8 @@ def test_the_migrations_make_the_tables_that_the_store_uses(sql_api: MessagingAp
             "messages_expiry",
         ),
         (IN_LANE, "messages_lane"),
-        (URGENT, "messages_priority"),
-        (NOT_URGENT, "messages_ready"),
+        (URGENT.statement, "messages_priority"),
+        (NOT_URGENT.statement, "messages_ready"),
         (DUE_LANES, "lanes_due"),
     ],
     ids=[

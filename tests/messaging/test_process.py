@@ -1,16 +1,12 @@
 """The service as a process: kill -9, keep-alive, many consumers, and WebSocket from outside."""
 
 import json
-import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,70 +15,13 @@ import pytest
 import requests
 import websocket
 
-HEADERS = {"Client-ID": "3381af92-2b9e-11e3-b191-71861300734c", "X-Project-ID": "demo"}
-SERVE = Path(__file__).parent / "serve.py"
-
-
-class Server:
-    """A running service."""
-
-    def __init__(self, folder: Path) -> None:
-        environ = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
-        self.process = subprocess.Popen(
-            [sys.executable, str(SERVE), str(folder)], stdout=subprocess.PIPE, env=environ
-        )
-        assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline())
-        self.http = requests.Session()
-        self.http.headers.update(HEADERS)
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}/v2/queues/{path}"
-
-    def post(self, queue: str, *bodies: Any) -> None:
-        messages = [{"body": body, "ttl": 600} for body in bodies]
-        self.http.post(
-            self.url(f"{queue}/messages"), json={"messages": messages}
-        ).raise_for_status()
-
-    @contextmanager
-    def connected(self, path: str = "/", **options: Any) -> Iterator[websocket.WebSocket]:
-        url = f"ws://127.0.0.1:{self.port}{path}"
-        connection = websocket.create_connection(url, timeout=5, **options)
-        try:
-            yield connection
-        finally:
-            connection.shutdown()
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def close(self) -> None:
-        self.http.close()
-        self.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    server = Server(folder)
-    try:
-        yield server
-    finally:
-        server.close()
+from support.messaging_server import HEADERS, Server, ask, serving
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("messaging")) as running:
         yield running
-
-
-def ask(connection: websocket.WebSocket, action: str, **body: Any) -> Any:
-    connection.send(json.dumps({"action": action, "headers": HEADERS, "body": body}))
-    return json.loads(connection.recv())
 
 
 def ends(connection: websocket.WebSocket) -> bool:

@@ -14,7 +14,8 @@ from kilo_common.testing.clock import FakeClock
 from kilo_messaging.domain.message import Message, new_message
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.errors import LimitExceeded
-from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions, PushLine
+from kilo_messaging.service.following import Following
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.wiring import MessagingApi
 
@@ -101,7 +102,10 @@ def test_announcing_never_waits_even_when_nobody_works_the_line() -> None:
 @pytest.fixture
 def subscriptions(api: MessagingApi) -> ConnectionSubscriptions:
     hub = PushHub(MemoryTransport(), ADDRESS, "here")
-    return ConnectionSubscriptions(api.operations.desk, hub, lambda _frame: None, most=2)
+    desk = api.operations.desk
+    following = Following(desk.stores.messages, desk.now, hub.arrivals)
+    nowhere = PushLine(lambda _frame: None, lambda _frame: True)
+    return ConnectionSubscriptions(desk, hub, following, nowhere, most=2)
 
 
 def test_a_subscription_ends_with_its_life(

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Timestamp(sa.TypeDecorator[datetime]):
@@ -18,7 +19,7 @@ class Timestamp(sa.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _dialect: Any) -> int | None:
-        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: Any | None, _dialect: Any) -> datetime | None:
         return None if value is None else _EPOCH + timedelta(microseconds=int(value))

@@ -6,8 +6,9 @@ A strategy sees header names in lower case. It never trusts identity headers unl
 import ipaddress
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from kilo_common.clock import Clock
 from kilo_common.errors import ConfigInvalid, InvalidInput
@@ -17,8 +18,7 @@ from kilo_common.settings import AuthSettings
 PROJECT_LENGTH = 256
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What a strategy found out about the caller."""
 
     project_id: str
@@ -63,9 +63,13 @@ class NoAuth:
             raise InvalidInput(
                 f"X-Project-Id is longer than {PROJECT_LENGTH} characters", limit=PROJECT_LENGTH
             )
-        named = tuple(role.strip().lower() for role in headers.get("x-roles", "").split(","))
-        roles = tuple(role for role in named if role) or self._settings.default_roles
+        roles = _roles(headers.get("x-roles", "")) or self._settings.default_roles
         return Identity(project, headers.get("x-user-id") or "anonymous", roles)
+
+
+def _roles(text: str) -> tuple[str, ...]:
+    named = (role.strip().lower() for role in text.split(",")) if text else ()
+    return tuple(role for role in named if role)
 
 
 STRATEGIES = DriverTable(

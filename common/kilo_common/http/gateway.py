@@ -133,6 +133,15 @@ class RequestHeaders(Mapping[str, str]):
         value: str = self._environ[key]
         return value
 
+    # Most requests lack most headers, and what Mapping makes of `__getitem__` raises each time.
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (_KEYS.get(name) or _key_of(name)) in self._environ
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The header's value, or `default`."""
+        return self._environ.get(_KEYS.get(name) or _key_of(name), default)
+
     def __iter__(self) -> Iterator[str]:
         for name in self._environ:
             if name.startswith("HTTP_"):

@@ -14,7 +14,7 @@ from kilo_common.settings import AuthSettings, BusSettings
 
 def make_runtime(executor: Executor | None = None, **changes: Any) -> Runtime:
     """A runtime that needs no server; `changes` replace its fields (`clock=FakeClock()`)."""
-    auth = AuthSettings()
+    auth = AuthSettings(strategy="none")
     runtime = Runtime(
         clock=SystemClock(),
         new_id=random_id,

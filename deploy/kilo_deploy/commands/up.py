@@ -12,7 +12,7 @@ from kilo_common import logs
 from kilo_common.http.auth import STRATEGIES
 from kilo_deploy import banner
 from kilo_deploy.commands import options
-from kilo_deploy.config import StackSettings, for_a_while, shift_ports
+from kilo_deploy.config import StackSettings, for_a_while, prepare_state_dir, shift_ports
 from kilo_deploy.processes import StopSignal, open_runtime, seconds_since_start
 from kilo_deploy.stack import Stack
 
@@ -55,6 +55,7 @@ def _run(settings: StackSettings) -> None:
     logs.setup(settings.log)
     stop = StopSignal()
     console = Console()
+    prepare_state_dir(Path(settings.state_dir))  # before anything is kept there
     runtime = open_runtime(settings)
     stack = Stack(settings, runtime, os.getpid())
     info = stack.start()

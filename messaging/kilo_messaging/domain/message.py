@@ -4,6 +4,7 @@ The state that is kept tells what happened last; `state_at` tells what holds at 
 claim that ends and a delay that is over need no write to take effect.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import IntEnum
 
@@ -12,6 +13,8 @@ import msgspec
 from kilo_messaging.errors import ClaimInvalid, MessageClaimed
 
 MAX_PRIORITY = 9
+_NUMBERS = 4096
+"""What the twelve bits behind a time in a UUID (RFC 9562, section 5.7) can hold."""
 
 
 class State(IntEnum):
@@ -48,8 +51,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """On a topic with priorities, a higher one is handed out first."""
     source: str | None = None
     """The topic that a dead letter came from."""
+    sealed: bytes | None = None
+    """What the store is to keep in place of the body, where that is encrypted; never read back."""
     position: int = 0
     """Its place in the order of posting; given by the store."""
+
+    @property
+    def kept_body(self) -> bytes:
+        """What a store keeps of the body."""
+        return self.body if self.sealed is None else self.sealed
 
     def age(self, now: datetime) -> int:
         """Whole seconds since it was posted."""
@@ -142,13 +152,24 @@ def new_message(
     )
 
 
-def ordered_id(now: datetime, random_id: str) -> str:
-    """A UUID (version 7) that sorts by time, made of `now` and a random UUID.
+def ordered_ids(now: datetime, new_id: Callable[[], str], count: int) -> list[str]:
+    """UUIDs (version 7) that sort by time and then by their order here.
 
-    New ids land side by side in an index, which keeps the pages that a commit writes few.
+    They are made of `now`, a number and one random UUID of `new_id`. New ids land side by side in
+    an index, which keeps the pages that a commit writes few.
     """
     stamp = f"{int(now.timestamp() * 1000):012x}"
-    return f"{stamp[:8]}-{stamp[8:]}-7{random_id[15:]}"
+    start = f"{stamp[:8]}-{stamp[8:]}-7"
+    ids: list[str] = []
+    while len(ids) < count:
+        end = new_id()[18:]
+        ids += [f"{start}{number:03x}{end}" for number in range(min(count - len(ids), _NUMBERS))]
+    return ids
+
+
+def ordered_id(now: datetime, new_id: Callable[[], str]) -> str:
+    """One such UUID."""
+    return ordered_ids(now, new_id, 1)[0]
 
 
 def check_deletable(

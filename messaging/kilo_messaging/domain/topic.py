@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -31,6 +32,10 @@ ORDERING = "_ordering"
 PRIORITIES = "_priorities"
 RETRY_POLICY = "_retry_policy"
 ACCEPT_FROM = "_accept_from"
+FLAVOR = "_flavor"
+ENCRYPTION = "_enable_encrypt_messages"
+ENCRYPTION_TOO = "_encryption"
+"""Another name for the same."""
 
 Metadata = Mapping[str, Any]
 
@@ -61,6 +66,8 @@ class TopicBounds(msgspec.Struct, frozen=True, kw_only=True):
     default_ttl: int
     max_delay: int
     post: int
+    can_encrypt: bool = False
+    """Whether there is a key to encrypt bodies with."""
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +87,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
         None: the message waits for no other. Messages without a group are in order together.
         """
+        if ORDERING not in self.metadata:  # asked for each message
+            return None
         match self.ordering:
             case Ordering.NONE:
                 return None
@@ -92,6 +101,11 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     def has_priorities(self) -> bool:
         """Whether messages of a higher priority are handed out before others."""
         return self.metadata.get(PRIORITIES) is True
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the bodies of its messages are kept encrypted."""
+        return wants_encryption(self.metadata)
 
     @property
     def max_claims(self) -> int | None:
@@ -131,6 +145,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+@lru_cache(4096)
 def check_name(name: str) -> str:
     """`name`, if a topic may be called so.
 
@@ -155,6 +170,7 @@ def with_defaults(metadata: Metadata, bounds: TopicBounds) -> dict[str, Any]:
         DEAD_LETTERS: None,
         DEAD_LETTER_TTL: None,
         CLAIM_COUNT: None,
+        ENCRYPTION: False,
     } | dict(metadata)
 
 
@@ -177,10 +193,17 @@ def check_metadata(name: str, metadata: Metadata, bounds: TopicBounds) -> dict[s
             f"{PRIORITIES} and an {ORDERING} contradict each other: a topic has one or the other",
             key=PRIORITIES,
         )
-    for key in UNSERVED:
-        if kept.get(key):
-            raise MetadataInvalid(f"{key} is not offered by this service", key=key)
+    if wants_encryption(kept) and not bounds.can_encrypt:
+        raise MetadataInvalid(
+            f"{ENCRYPTION}: this service has no key to encrypt with (messaging.encryption.active)",
+            key=ENCRYPTION,
+        )
     return kept
+
+
+def wants_encryption(metadata: Metadata) -> bool:
+    """Whether bodies are to be kept encrypted."""
+    return metadata.get(ENCRYPTION) is True or metadata.get(ENCRYPTION_TOO) is True
 
 
 def patch_metadata(metadata: Metadata, changes: Sequence[Any]) -> dict[str, Any]:
@@ -205,12 +228,21 @@ def patch_metadata(metadata: Metadata, changes: Sequence[Any]) -> dict[str, Any]
     return result
 
 
-def check_ordering_kept(before: Metadata, after: Metadata) -> None:
-    """Return if the ordering stays what it is: messages already there stand in its lanes.
+def check_fixed_kept(before: Metadata, after: Metadata) -> None:
+    """Return if what is chosen once stays as it is.
+
+    That is the ordering, for messages already there stand in its lanes, and the flavor, for the
+    topic lies where it led to.
 
     Raises:
-        OrderingFixed: it changes.
+        OrderingFixed, MetadataInvalid: it changes.
     """
+    if before.get(FLAVOR) != after.get(FLAVOR):
+        raise MetadataInvalid(
+            f"{FLAVOR} is chosen when a topic is made (PUT) and stays; an operator can move the "
+            "topic to another pool",
+            key=FLAVOR,
+        )
     unordered = Ordering.NONE.value
     if before.get(ORDERING, unordered) != after.get(ORDERING, unordered):
         raise OrderingFixed(
@@ -222,10 +254,8 @@ def check_ordering_kept(before: Metadata, after: Metadata) -> None:
 
 RESERVED = frozenset(
     {TTL, POST_SIZE, DELAY, CLAIM_COUNT, DEAD_LETTERS, DEAD_LETTER_TTL, ORDERING, PRIORITIES}
-    | {RETRY_POLICY, ACCEPT_FROM}
+    | {RETRY_POLICY, ACCEPT_FROM, FLAVOR, ENCRYPTION, ENCRYPTION_TOO}
 )
-UNSERVED = ("_enable_encrypt_messages", "_flavor")
-"""Keys that promise what is not kept here; setting one is refused rather than ignored."""
 
 
 def _read_change(number: int, change: Any) -> tuple[str, str]:
@@ -257,6 +287,9 @@ def _checks(bounds: TopicBounds) -> dict[str, Callable[[str, Any], None]]:
         PRIORITIES: _true_or_false,
         RETRY_POLICY: _retry_policy,
         ACCEPT_FROM: _projects,
+        FLAVOR: _flavor,
+        ENCRYPTION: _true_or_false,
+        ENCRYPTION_TOO: _true_or_false,
     }
 
 
@@ -276,6 +309,11 @@ def _true_or_false(key: str, value: Any) -> None:
 def _topic_name(key: str, value: Any) -> None:
     if not isinstance(value, str) or _NAME.fullmatch(value) is None:
         raise MetadataInvalid(f"{key} must be the name of a topic", key=key)
+
+
+def _flavor(key: str, value: Any) -> None:
+    if not isinstance(value, str) or _NAME.fullmatch(value) is None:
+        raise MetadataInvalid(f"{key} must be the name of a flavor", key=key)
 
 
 def _ordering(key: str, value: Any) -> None:

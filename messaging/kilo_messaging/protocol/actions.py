@@ -7,7 +7,9 @@ from msgspec import UNSET
 
 from kilo_messaging.errors import BodyInvalid, ParameterInvalid
 from kilo_messaging.protocol import schemas, views
+from kilo_messaging.protocol.clock_actions import CLOCK_ACTIONS
 from kilo_messaging.protocol.core import Action, Job, Outcome, Request, Response, WouldWait
+from kilo_messaging.protocol.pool_actions import POOL_ACTIONS
 from kilo_messaging.protocol.subscription_actions import SUBSCRIPTION_ACTIONS
 from kilo_messaging.service.claims import HeldClaim
 from kilo_messaging.service.messages import Draft, Order
@@ -378,7 +380,9 @@ ACTIONS: Mapping[str, Action] = {
     "claim_update": Action(schemas.OneClaim, _update_claim, schemas.ClaimDocument),
     "claim_delete": Action(schemas.OneClaim, _release_claim),
     **SUBSCRIPTION_ACTIONS,
-    "ping_node": Action(schemas.NoParameters, _ping),
-    "check_node_health": Action(schemas.NoParameters, _health),
+    **POOL_ACTIONS,
+    **CLOCK_ACTIONS,
+    "ping_node": Action(schemas.NoParameters, _ping, counts=False),
+    "check_node_health": Action(schemas.NoParameters, _health, counts=False),
 }
 """Every action by the name it has over WebSocket; HTTP finds them by method and path."""

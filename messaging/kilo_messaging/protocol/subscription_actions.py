@@ -32,6 +32,8 @@ def create_subscription(
     """Subscribe somebody who is not this connection."""
     if document is None or not document.subscriber:
         raise BodyInvalid("A subscription needs a subscriber: a URI")
+    if document.cursor is not None:
+        raise BodyInvalid("Only a WebSocket connection's own subscription begins at a cursor")
     made = do.subscriptions.create(
         request.context,
         params.topic,

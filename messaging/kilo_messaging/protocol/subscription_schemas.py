@@ -36,6 +36,8 @@ class SubscriptionDocument(Struct, frozen=True):
     subscriber: str | None = None
     ttl: int | None = None
     options: dict[str, Any] | None = None
+    cursor: str | None = None
+    """For the connection's own: from where to follow the topic."""
 
 
 class SubscriptionChange(Struct, frozen=True):

@@ -15,6 +15,8 @@ from kilo_messaging.domain.topic import TopicKey
 T = TypeVar("T")
 LOOK_AGAIN = 1.0
 """Seconds after which who waits looks again, whether it was woken or not."""
+Bell = Callable[[TopicKey], None]
+"""Told that something may have arrived in a topic; returns at once."""
 Ending = Callable[[], bool]
 """Whether the server is about to stop, so that nobody should wait any more."""
 
@@ -30,7 +32,7 @@ class Arrivals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rung: list[Callable[[], None]] = []
-        self._bells: dict[TopicKey, set[threading.Event]] = {}
+        self._bells: dict[TopicKey, set[Bell]] = {}
 
     def on_ring(self, rung: Callable[[], None]) -> None:
         """Call `rung` whenever something may have arrived anywhere; it returns at once."""
@@ -42,8 +44,22 @@ class Arrivals:
             rung()
         if key in self._bells:
             with self._lock:
-                for bell in self._bells.get(key, ()):
-                    bell.set()
+                bells = tuple(self._bells.get(key, ()))
+            for bell in bells:
+                bell(key)
+
+    def watch(self, key: TopicKey, bell: Bell) -> None:
+        """Call `bell` whenever something may have arrived in the topic; it returns at once."""
+        with self._lock:
+            self._bells.setdefault(key, set()).add(bell)
+
+    def unwatch(self, key: TopicKey, bell: Bell) -> None:
+        """No more for `bell`; one that does not watch is no error."""
+        with self._lock:
+            bells = self._bells.get(key, set())
+            bells.discard(bell)
+            if not bells:
+                self._bells.pop(key, None)
 
     def first(
         self, key: TopicKey, look: Callable[[], T | None], seconds: int, ending: Ending
@@ -52,16 +68,16 @@ class Arrivals:
         found = look()
         if found or seconds <= 0:
             return found
-        bell = threading.Event()
-        with self._lock:
-            self._bells.setdefault(key, set()).add(bell)
+        rung = threading.Event()
+
+        def bell(_key: TopicKey) -> None:
+            rung.set()
+
+        self.watch(key, bell)
         try:
-            return self._wait(bell, look, seconds, ending)
+            return self._wait(rung, look, seconds, ending)
         finally:
-            with self._lock:
-                self._bells[key].discard(bell)
-                if not self._bells[key]:
-                    del self._bells[key]
+            self.unwatch(key, bell)
 
     def _wait(
         self, bell: threading.Event, look: Callable[[], T | None], seconds: int, ending: Ending

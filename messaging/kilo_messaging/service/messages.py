@@ -1,14 +1,21 @@
 """Operations on messages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from kilo_common.context import RequestContext
 from kilo_common.errors import KiloError
 from kilo_messaging.domain.delivery import Notice
 from kilo_messaging.domain.forwarding import forwarded
-from kilo_messaging.domain.message import MAX_PRIORITY, Message, new_message, ordered_id
+from kilo_messaging.domain.message import (
+    MAX_PRIORITY,
+    Message,
+    new_message,
+    ordered_id,
+    ordered_ids,
+)
 from kilo_messaging.domain.topic import DELAY, POST_SIZE, PRIORITIES, TTL, Topic, TopicKey
 from kilo_messaging.errors import ForwardRefused, LimitExceeded, MessageNotFound, PriorityRefused
 from kilo_messaging.service.arrivals import Arrivals, Ending, never
@@ -18,8 +25,7 @@ from kilo_messaging.service.wake_up import WakeUp
 from kilo_messaging.storage.base import Outcome, Page, Post, Posted
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A message that a client wants to post."""
 
     body: bytes
@@ -36,8 +42,7 @@ class Draft:
     """From 0 to 9, on a topic with priorities: a higher one is handed out first."""
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """One request to post."""
 
     context: RequestContext
@@ -109,7 +114,7 @@ class MessageOperations:
         now = desk.now()
         if not order.drafts:
             raise LimitExceeded("Nothing to post: messages is empty", name="messages")
-        ids = [ordered_id(now, desk.new_id()) for _draft in order.drafts]
+        ids = ordered_ids(now, desk.new_id, len(order.drafts))
 
         def prepare(topic: Topic) -> list[Message]:
             self._check_size(topic, order.size)
@@ -148,7 +153,7 @@ class MessageOperations:
             if not topic.accepts_from(source.project_id):
                 raise ForwardRefused(f"Topic {target.name} accepts nothing from this project")
             made = new_message(
-                message_id=ordered_id(now, desk.new_id()),
+                message_id=ordered_id(now, desk.new_id),
                 body=notice.body,
                 ttl=notice.ttl,
                 delay=0,

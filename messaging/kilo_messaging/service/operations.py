@@ -6,6 +6,7 @@ from kilo_messaging.service.claims import ClaimOperations
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.health import HealthOperations
 from kilo_messaging.service.messages import MessageOperations
+from kilo_messaging.service.pools import Placing, PoolOperations
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.service.sharing import GetKey, ShareOperations
 from kilo_messaging.service.subscriptions import (
@@ -14,6 +15,7 @@ from kilo_messaging.service.subscriptions import (
     SubscriptionOperations,
 )
 from kilo_messaging.service.topics import TopicOperations
+from kilo_messaging.service.virtual_clock import ClockOperations
 from kilo_messaging.service.wake_up import WakeUp
 
 
@@ -28,6 +30,8 @@ class Operations:
     health: HealthOperations
     sharing: ShareOperations
     subscriptions: SubscriptionOperations
+    pools: PoolOperations
+    clock: ClockOperations
 
 
 def make_operations(
@@ -37,6 +41,8 @@ def make_operations(
     rules: SubscriberRules,
     hooks: Hooks,
     *,
+    placing: Placing,
+    main_uri: str,
     service_topics: frozenset[str] = frozenset(),
     wake: WakeUp,
 ) -> Operations:
@@ -52,4 +58,6 @@ def make_operations(
         health=HealthOperations(desk, topics, messages, claims),
         sharing=ShareOperations(desk, get_key),
         subscriptions=SubscriptionOperations(desk, rules, hooks),
+        pools=PoolOperations(desk, placing, main_uri),
+        clock=ClockOperations(desk, wake),
     )

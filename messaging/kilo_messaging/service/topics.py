@@ -11,8 +11,8 @@ from kilo_messaging.domain.topic import (
     Metadata,
     Topic,
     TopicKey,
+    check_fixed_kept,
     check_metadata,
-    check_ordering_kept,
     patch_metadata,
     with_defaults,
 )
@@ -151,7 +151,7 @@ class TopicOperations:
 
     def _patched(self, name: str, present: Metadata, changes: Sequence[Any]) -> dict[str, Any]:
         changed = self._checked(name, patch_metadata(present, changes))
-        check_ordering_kept(present, changed)
+        check_fixed_kept(present, changed)
         return changed
 
     def _checked(self, name: str, metadata: Metadata) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
+from kilo_messaging.storage.placement_base import PlacementStore
 from kilo_messaging.storage.subscription_base import DeliveryStore, SubscriptionStore
 
 Prepare = Callable[[Topic], Sequence[Message]]
@@ -65,8 +68,7 @@ class TopicStore(ABC):
         """
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """Which messages to list."""
 
     limit: int
@@ -98,8 +100,7 @@ class Stats:
 WINDOW = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class Posted:
+class Posted(msgspec.Struct, frozen=True):
     """What came of a post."""
 
     ids: list[str]
@@ -110,8 +111,7 @@ class Posted:
     """Whether some of them are to be delivered to subscribers."""
 
 
-@dataclass(frozen=True)
-class Post:
+class Post(msgspec.Struct, frozen=True):
     """One caller's post; what the fields mean says `MessageStore.post`."""
 
     key: TopicKey
@@ -123,6 +123,17 @@ class Post:
 
 Outcome = Posted | Exception | None
 """What was posted, None where its key was used before, or why it was not."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stretch of a topic, for who follows it."""
+
+    began: datetime | None
+    """When the topic was made; None if there is none."""
+    end: int
+    """The position of the last message in the stretch; where it is empty, where it began."""
+    messages: list[Message]
 
 
 class MessageStore(ABC):
@@ -169,10 +180,29 @@ class MessageStore(ABC):
             return fault
 
     @abstractmethod
+    def put(
+        self, key: TopicKey, messages: Sequence[Message], claims: Sequence[Claim], now: datetime
+    ) -> None:
+        """Add messages of another store, behind all others, as they are; a missing topic is made.
+
+        Those that somebody holds stay theirs: `claims` has the claims that they name. One that is
+        there already is left out. Nothing is recorded for subscribers.
+        """
+
+    @abstractmethod
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         """A page of unexpired messages, oldest first.
 
         Its cost depends on the page, not on how many messages lie before or behind it.
+        """
+
+    @abstractmethod
+    def follow(self, key: TopicKey, after: int | None, limit: int, now: datetime) -> Found:
+        """The oldest `limit` unexpired messages behind position `after`, whatever their state.
+
+        With None for `after`, none, and `end` is the position of the newest one (0: there is
+        none). What is in the topic all the while is found, whoever claims or releases it meanwhile.
+        A topic that is deleted and made anew has another `began`, and its positions may begin anew.
         """
 
     @abstractmethod
@@ -261,6 +291,7 @@ class Stores:
     claims: ClaimStore
     subscriptions: SubscriptionStore
     deliveries: DeliveryStore
+    placements: PlacementStore
     check: Callable[[], None]
     """Returns if the store answers.
 

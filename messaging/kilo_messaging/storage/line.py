@@ -6,8 +6,7 @@ no thread: whoever finds nobody at work leads, and hands over to the first who w
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import CancelledError
 from itertools import accumulate, takewhile
 from typing import Generic, TypeVar
 
@@ -15,10 +14,26 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
 class _Waiting(Generic[Item]):
-    item: Item
-    turn: "Future[object]" = field(default_factory=Future)
+    """Somebody in line: a Future would take longer to make than many a work takes."""
+
+    __slots__ = ("_bell", "item", "outcome")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.outcome: object = None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def wait(self) -> object:
+        """What `tell` is given, by anybody, before or after."""
+        self._bell.acquire()
+        return self.outcome
+
+    def tell(self, outcome: object) -> None:
+        """Wake who waits."""
+        self.outcome = outcome
+        self._bell.release()
 
 
 class _Lead:
@@ -57,12 +72,23 @@ class Line(Generic[Item, Result]):
         with self._lock:
             self._waiting.append(mine)
             lead, self._busy = not self._busy, True
-        outcome = self._lead() if lead else mine.turn.result()
+        outcome = self._lead() if lead else self._wait(mine)
         if isinstance(outcome, _Lead):
             outcome = self._lead()
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome  # type: ignore[return-value]  # the future holds only what `work` returned
+        return outcome  # type: ignore[return-value]  # it is told only what `work` returned
+
+    def _wait(self, mine: _Waiting[Item]) -> object:
+        try:
+            return mine.wait()
+        except BaseException:  # who waits is killed: whoever waits behind must not miss its turn
+            with self._lock:
+                if mine in self._waiting:
+                    self._waiting.remove(mine)
+            if isinstance(mine.outcome, _Lead):
+                self._hand_over()
+            raise
 
     def _lead(self) -> Result | Exception:
         """Do what waits, tell the others, and hand over. The first in line is the leader."""
@@ -78,10 +104,7 @@ class Line(Generic[Item, Result]):
             # Also when this greenlet is killed: the others must not wait for ever.
             self._hand_over()
             for number, each in enumerate(group[1:], start=1):
-                if outcomes is None:
-                    each.turn.cancel()
-                else:
-                    each.turn.set_result(outcomes[number])
+                each.tell(CancelledError() if outcomes is None else outcomes[number])
         return outcomes[0]
 
     def _count(self) -> int:
@@ -94,4 +117,4 @@ class Line(Generic[Item, Result]):
             following = self._waiting[0] if self._waiting else None
             self._busy = following is not None
         if following is not None:
-            following.turn.set_result(_Lead())
+            following.tell(_Lead())

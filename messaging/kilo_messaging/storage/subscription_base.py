@@ -119,6 +119,15 @@ class DeliveryStore(ABC):
         """
 
     @abstractmethod
+    def put(
+        self, key: TopicKey, subscription_id: str, deliveries: Sequence[Delivery], now: datetime
+    ) -> None:
+        """Add deliveries of another store, behind all others, as they are.
+
+        Where there is no such subscription, nothing happens.
+        """
+
+    @abstractmethod
     def sweep(self, now: datetime, limit: int, forget_attempts: datetime) -> int:
         """Remove up to `limit` things that are over; how many there were.
 

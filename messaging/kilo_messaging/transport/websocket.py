@@ -1,12 +1,15 @@
 """The thin shell around a WebSocket session: a socket, a reader, a writer, and a pulse.
 
-The reader runs in the request's own greenlet, the writer beside it. Whoever has something to push
-puts it in a bounded line and never waits. While a client does not read, its requests are not read
-either; if that lasts, or if pushes fill the line, it is disconnected.
+The reader runs in the request's own greenlet, and a writer beside it while the socket does not take
+what is sent. Whoever has something to push puts it in a bounded line and never waits. While a
+client does not read, its requests are not read either; if that lasts, or if pushes fill the line,
+it is disconnected.
 """
 
 import logging
+import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,13 +30,13 @@ from kilo_common.http.upgrade import end_session, take_socket
 from kilo_messaging.config import WebSocketSettings
 from kilo_messaging.protocol.pipeline import Later, Reply
 from kilo_messaging.protocol.session import Form, render
-from kilo_messaging.service.push import Deliver
+from kilo_messaging.service.connection_subscriptions import PushLine
 from kilo_messaging.transport.outbox import Outbox
 
 log = logging.getLogger(__name__)
 CHUNK = 262144
 """Bytes read at once: what a client has sent without waiting is then done together."""
-GOING_AWAY, TOO_SLOW, FAILED = 1001, 1013, 1011
+GOING_AWAY, TOO_SLOW, FAILED, NOT_KNOWN = 1001, 1013, 1011, 4003
 GRACE = 1.0
 """Seconds that a client which is disconnected has to take what is under way."""
 
@@ -44,12 +47,18 @@ class OpenedSession:
 
     take: Callable[[Sequence[tuple[bytes, Form]]], Iterator[list[Reply] | Later]]
     """Does what messages ask for."""
+    answered: Callable[[], None]
+    """To be called when answers are in line: what follows from them may come."""
+    is_known: Callable[[], bool]
+    """Whether the credentials that it rests on are still good."""
+    has_room: Callable[[], None]
+    """To be called when there is room again for what was offered."""
     push_form: Callable[[], Form]
     close: Callable[[], None]
 
 
-OpenSession = Callable[[Environ, Deliver], OpenedSession]
-"""Begins a session that pushes through the given function."""
+OpenSession = Callable[[Environ, PushLine], OpenedSession]
+"""Begins a session that pushes through the given line."""
 
 
 class OriginRefused(Forbidden):
@@ -88,20 +97,25 @@ class WebSocketServer:
         host = environ.get("HTTP_HOST", "")
         if not origin_allowed(environ.get("HTTP_ORIGIN"), self._origins, host):
             raise OriginRefused("Pages of this origin may not connect (http.cors_origins)")
+        greeting, extensions = self._accept(environ)
+        taken = take_socket(environ)
+        pump = _Pump(taken, extensions, self._settings, self._clock)
+        session = self._open_session(environ, PushLine(pump.deliver, pump.offer))
+        try:
+            pump.run(greeting, session)
+        finally:
+            session.close()
+        return end_session(environ)
+
+    def _accept(self, environ: Environ) -> tuple[bytes, Sequence[Extension]]:
+        """The answer to the handshake, and what the two sides agree on."""
         deflate = [ServerPerMessageDeflateFactory()] if self._settings.deflate else None
         handshake = ServerProtocol(logger=log, extensions=deflate)
         answer = handshake.accept(_handshake(environ))
         if answer.status_code != 101:
             reason = (answer.body or b"").decode(errors="replace").strip()
             raise HandshakeInvalid(reason or "This is not a WebSocket handshake")
-        taken = take_socket(environ)
-        pump = _Pump(taken, handshake.extensions, self._settings, self._clock)
-        session = self._open_session(environ, pump.deliver)
-        try:
-            pump.run(answer.serialize(), session)
-        finally:
-            session.close()
-        return end_session(environ)
+        return answer.serialize(), handshake.extensions
 
 
 class _Pump:
@@ -120,30 +134,37 @@ class _Pump:
         self._protocol.extensions = list(extensions)
         self._settings = settings
         self._clock = clock
-        self._outbox = Outbox(most=settings.send_queue, most_bytes=settings.send_queue_bytes)
+        self._outbox = Outbox(
+            most=settings.send_queue,
+            most_bytes=settings.send_queue_bytes,
+            try_to_write=self._try_to_write,
+            start_writer=self._start_writer,
+        )
         # Held while a frame is made and put in line, so that frames keep whole and in order;
         # nothing is waited for under it.
         self._sending = threading.Lock()
-        self._heard_at = clock.monotonic()
+        self._heard_at = self._known_at = self._asked_at = clock.monotonic()
         self._push_form: Callable[[], Form] = lambda: Form.TEXT
+        self._on_room: Callable[[], None] = lambda: None
         self._partial = bytearray()
         self._partial_form = Form.TEXT
 
     def run(self, greeting: bytes, session: OpenedSession) -> None:
         """Send `greeting`, then serve the connection until either side ends it."""
         self._push_form = session.push_form
-        self._socket.settimeout(self._settings.ping_interval)
-        writer = threading.Thread(target=self._write, name="websocket-writer", daemon=True)
-        writer.start()
+        self._on_room = session.has_room
+        self._socket.settimeout(min(self._settings.ping_interval, self._settings.auth_interval))
         try:
             self._outbox.put(greeting)
             while self._read(session):
                 pass
             self._outbox.end()
+            self._outbox.wait_until_sent(GRACE)
+            self._shut(socket.SHUT_WR)
             self._linger()
         finally:
+            # From here on nothing is written: the number of the socket may soon be another's.
             self._outbox.end()
-            writer.join(GRACE)
             self._shut(socket.SHUT_RDWR)
 
     def deliver(self, frame: bytes) -> None:
@@ -152,9 +173,14 @@ class _Pump:
         if not self._send([Reply(render(frame, form), form)]):
             self._disconnect(TOO_SLOW, "too much is waiting to be read")
 
+    def offer(self, frame: bytes) -> bool:
+        """Push a frame of JSON if there is room; else False, and `has_room` is called later."""
+        form = self._push_form()
+        return self._send([Reply(render(frame, form), form)], offered=True)
+
     def _read(self, session: OpenedSession) -> bool:
         """Take what the client sent and answer it; whether there may be more."""
-        if not self._has_room():
+        if not (self._has_room() and self._is_known(session)):
             return False
         try:
             data = self._socket.recv(CHUNK)
@@ -184,6 +210,7 @@ class _Pump:
                     self._apart(found)
                 elif not (self._has_room() and self._send(found, must=True)):
                     return
+                session.answered()
         except Exception:
             log.exception("a WebSocket request failed")
             self._disconnect(FAILED, "something went wrong on our side; the log has it")
@@ -217,11 +244,26 @@ class _Pump:
         message, self._partial = bytes(self._partial), bytearray()
         return message, self._partial_form
 
+    def _is_known(self, session: OpenedSession) -> bool:
+        """Whether who is served is still who they said; looked at from time to time."""
+        now = self._clock.monotonic()
+        if now - self._known_at < self._settings.auth_interval:
+            return True
+        self._known_at = now
+        if session.is_known():
+            return True
+        self._disconnect(NOT_KNOWN, "the credentials have ended: connect and authenticate again")
+        return False
+
     def _beat(self) -> bool:
         """Nothing was heard for a while: ask whether somebody is there, or give up."""
-        if self._clock.monotonic() - self._heard_at >= self._settings.idle_limit:
+        now = self._clock.monotonic()
+        if now - self._heard_at >= self._settings.idle_limit:
             self._disconnect(GOING_AWAY, "nothing was heard for too long")
             return False
+        if now - max(self._heard_at, self._asked_at) < self._settings.ping_interval * 0.99:
+            return True
+        self._asked_at = now
         with self._sending:
             if self._protocol.state is not State.OPEN:
                 return False
@@ -236,25 +278,27 @@ class _Pump:
         self._disconnect(TOO_SLOW, "nothing is read")
         return False
 
-    def _send(self, replies: Sequence[Reply], *, must: bool = False) -> bool:
-        """Put frames in line; False if, but for `must`, there is no room. After the end they are
-        dropped."""
+    def _send(self, replies: Sequence[Reply], *, must: bool = False, offered: bool = False) -> bool:
+        """Put frames in line; False if, but for `must`, there is no room.
+
+        After the end they are dropped, and what was `offered` is refused.
+        """
         with self._sending:
             if self._protocol.state is not State.OPEN:
-                return True
+                return not offered
+            if offered and not self._outbox.admits():
+                return False
             for reply in replies:
                 if reply.form is Form.TEXT:
                     self._protocol.send_text(reply.frame)
                 else:
                     self._protocol.send_binary(reply.frame)
-            return self._enqueue(len(replies), must=must)
+            return self._enqueue(len(replies), must=must or offered)
 
     def _flush(self) -> None:
         """Put in line what the protocol itself has to say: pongs, the close."""
         with self._sending:
-            fits = self._enqueue(1)
-        if not fits:
-            self._disconnect(TOO_SLOW, "too much is waiting to be read")
+            self._enqueue(1, must=True)
 
     def _enqueue(self, frames: int, *, must: bool = False) -> bool:
         pieces = self._protocol.data_to_send()
@@ -276,13 +320,44 @@ class _Pump:
         timer.daemon = True
         timer.start()
 
+    def _try_to_write(self, data: bytes) -> int:
+        if isinstance(self._socket, ssl.SSLSocket):
+            return 0  # it must be asked itself, and that may wait
+        try:
+            # Around the socket's own methods, which wait up to its time limit.
+            return os.write(self._socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+
+    def _start_writer(self) -> None:
+        threading.Thread(target=self._write, name="websocket-writer", daemon=True).start()
+
     def _write(self) -> None:
         try:
-            while (data := self._outbox.take()) is not None:
-                self._socket.sendall(data)
+            while (taken := self._outbox.take()) is not None:
+                data, was_refused = taken
+                self._send_all(data)
+                if was_refused:
+                    self._on_room()
         except OSError:
             self._outbox.end(drop=True)
-        self._shut(socket.SHUT_WR)
+            while self._outbox.take() is not None:
+                pass
+
+    def _send_all(self, data: bytes) -> None:
+        """Write to the socket, however slowly the client reads.
+
+        Raises:
+            OSError: the connection is gone, or the client read nothing for too long.
+        """
+        rest, moved_at = memoryview(data), self._clock.monotonic()
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+                moved_at = self._clock.monotonic()
+            except TimeoutError:  # the socket's own time limit is the reader's
+                if self._clock.monotonic() - moved_at >= self._settings.stall_limit:
+                    raise
 
     def _linger(self) -> None:
         """Drop what the client still sends, for a moment.

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from kilo_common.db.database import ConstraintViolated, Database, DatabaseUnavailable
 from kilo_common.db.engine import open_engine
+from kilo_common.db.prepared import Prepared
 from kilo_common.db.types import Timestamp
 from kilo_common.errors import ConfigInvalid
 from kilo_common.settings import DatabaseSettings
@@ -88,6 +89,43 @@ class DatabaseContract:
         database.write(lambda connection: connection.execute(row))
         query = sa.select(THINGS.c.made_at)
         assert database.read(lambda connection: connection.scalar(query)) == moment
+
+    def test_a_prepared_statement_reads_and_changes_rows(self, database: Database) -> None:
+        moment = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
+        add = Prepared(
+            THINGS.insert().values(name=sa.bindparam("name"), made_at=sa.bindparam("at"))
+        )
+        rows = [{"name": name, "at": moment} for name in ("a", "'b'", "ö")]
+        database.write(lambda connection: add.run_many(connection, rows))
+        some = Prepared(
+            sa.select(THINGS)
+            .where(THINGS.c.name.in_(sa.bindparam("names", expanding=True)))
+            .where(THINGS.c.made_at > datetime(2000, 1, 1, tzinfo=UTC))
+            .order_by(THINGS.c.name)
+            .limit(sa.bindparam("limit"))
+        )
+        wanted = {"names": ["ö", "'b'", "x"], "limit": 5}
+        found = database.read(lambda connection: some.rows(connection, wanted))
+        assert {(row.name, row.made_at) for row in found} == {("'b'", moment), ("ö", moment)}
+        first = database.read(lambda connection: some.first(connection, wanted | {"limit": 1}))
+        assert first == found[0]
+        none = database.read(lambda connection: some.first(connection, wanted | {"names": []}))
+        assert none is None
+        remove = Prepared(
+            THINGS.delete().where(THINGS.c.name.in_(sa.bindparam("names", expanding=True)))
+        )
+        removed = database.write(lambda connection: remove.run(connection, wanted))
+        assert removed == 2
+        assert self.names(database) == ["a"]
+
+    def test_a_prepared_statement_tells_of_a_conflict(self, database: Database) -> None:
+        add = Prepared(THINGS.insert().values(name=sa.bindparam("name"), made_at=None))
+        database.write(lambda connection: add.run(connection, {"name": "a"}))
+        with pytest.raises(ConstraintViolated):
+            database.write(lambda connection: add.run(connection, {"name": "a"}))
+        with pytest.raises(ConstraintViolated):
+            database.write(lambda connection: add.run_many(connection, [{"name": "a"}]))
+        assert self.names(database) == ["a"]
 
 
 class TestSqlite(DatabaseContract):

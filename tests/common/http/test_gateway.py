@@ -36,7 +36,7 @@ def client(answer: Answer, **options: Any) -> Client:
     gateway = Gateway(
         app,
         GatewayOptions(service="test", error_body=error_body, **options),
-        NoAuth(AuthSettings()),
+        NoAuth(AuthSettings(strategy="none")),
         HttpMetrics("test"),
     )
     return Client(gateway)

@@ -127,6 +127,23 @@ class MemoryDeliveries(DeliveryStore):
 
         return self._memory.on_shelf(key, work, 0)
 
+    def put(
+        self, key: TopicKey, subscription_id: str, deliveries: Sequence[Delivery], now: datetime
+    ) -> None:
+        def work(shelf: Shelf) -> None:
+            if subscription_id not in _ids(shelf, now):
+                return
+            for each in deliveries:
+                placed = msgspec.structs.replace(
+                    each,
+                    position=self._memory.next_position(),
+                    subscription_id=subscription_id,
+                )
+                lane = shelf.topic.lane(each.notice.group)
+                shelf.parcels[placed.position] = Parcel(placed, lane)
+
+        self._memory.on_shelf(key, work, None)
+
     def sweep(self, now: datetime, limit: int, forget_attempts: datetime) -> int:
         with self._memory.lock:
             doomed: list[Callable[[], object]] = []
@@ -162,6 +179,10 @@ class MemoryDeliveries(DeliveryStore):
             due_at=settlement.due_at or attempt.at,
         )
         shelf.parcels[attempt.delivery] = replace(parcel, delivery=changed)
+
+
+def _ids(shelf: Shelf, now: datetime) -> set[str]:
+    return {each.id for each in shelf.subscriptions.values() if each.is_live(now)}
 
 
 def _alive(shelf: Shelf, subscription_id: str, now: datetime) -> Iterator[Parcel]:

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from msgspec import structs
+
+from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State, check_deletable
 from kilo_messaging.domain.topic import Topic, TopicKey
-from kilo_messaging.storage.base import WINDOW, MessageStore, Page, Posted, Prepare, Stats
+from kilo_messaging.storage.base import WINDOW, Found, MessageStore, Page, Posted, Prepare, Stats
 from kilo_messaging.storage.memory.shelf import Memory, Shelf
 from kilo_messaging.storage.memory.subscriptions import record_deliveries
 
@@ -46,7 +48,7 @@ class MemoryMessages(MessageStore):
                 if kept == message.id:
                     posted.added.append(self._memory.add(shelf, message))
             recorded = record_deliveries(self._memory, shelf, posted.added, now)
-            return replace(posted, recorded=recorded)
+            return structs.replace(posted, recorded=recorded)
 
     def _id_kept(self, shelf: Shelf, message: Message, now: datetime, window: timedelta) -> str:
         if message.dedup_id is None:
@@ -56,6 +58,16 @@ class MemoryMessages(MessageStore):
             return noted
         shelf.dedup[message.dedup_id] = message.id, now + window
         return message.id
+
+    def put(
+        self, key: TopicKey, messages: Sequence[Message], claims: Sequence[Claim], now: datetime
+    ) -> None:
+        with self._memory.lock:
+            shelf = self._memory.shelf(key, now)
+            shelf.claims |= {claim.id: claim for claim in claims}
+            for message in messages:
+                if message.id not in shelf.messages:
+                    self._memory.add(shelf, message)
 
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         states = {State.READY}
@@ -75,6 +87,18 @@ class MemoryMessages(MessageStore):
             return [each for each, _number in zip(found, range(page.limit), strict=False)]
 
         return self._memory.on_shelf(key, work, [])
+
+    def follow(self, key: TopicKey, after: int | None, limit: int, now: datetime) -> Found:
+        def work(shelf: Shelf) -> Found:
+            began = shelf.topic.created_at
+            alive = sorted(each.position for each in shelf.alive(now))
+            if after is None:
+                return Found(began, alive[-1] if alive else 0, [])
+            behind = (each for each in shelf.alive(now) if each.position > after)
+            found = sorted(behind, key=lambda message: message.position)[:limit]
+            return Found(began, found[-1].position if found else after, found)
+
+        return self._memory.on_shelf(key, work, Found(None, after or 0, []))
 
     def get(self, key: TopicKey, ids: Sequence[str], now: datetime) -> list[Message]:
         wanted = set(ids)

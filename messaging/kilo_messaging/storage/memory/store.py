@@ -4,6 +4,7 @@ from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.memory.claims import MemoryClaims
 from kilo_messaging.storage.memory.deliveries import MemoryDeliveries
 from kilo_messaging.storage.memory.messages import MemoryMessages
+from kilo_messaging.storage.memory.placements import MemoryPlacements
 from kilo_messaging.storage.memory.shelf import Memory
 from kilo_messaging.storage.memory.subscriptions import MemorySubscriptions
 from kilo_messaging.storage.memory.topics import MemoryTopics
@@ -19,4 +20,5 @@ def open_memory_store() -> Stores:
         check=lambda: None,
         subscriptions=MemorySubscriptions(memory),
         deliveries=MemoryDeliveries(memory),
+        placements=MemoryPlacements(),
     )

@@ -11,6 +11,7 @@ from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.storage.redis.delivery_plans import PAGE, DeliveryPlans
 from kilo_messaging.storage.redis.delivery_records import (
     attempt_of,
+    delivery_fields,
     delivery_of,
     position_text,
     settlement_fields,
@@ -19,6 +20,7 @@ from kilo_messaging.storage.redis.delivery_records import (
 from kilo_messaging.storage.redis.keys import Keys
 from kilo_messaging.storage.redis.link import RedisLink
 from kilo_messaging.storage.redis.records import micros
+from kilo_messaging.storage.redis.topics import RedisTopics
 from kilo_messaging.storage.subscription_base import DeliveryStore
 
 _NEWEST = ":"
@@ -30,9 +32,12 @@ _LOOKS = 10
 class RedisDeliveries(DeliveryStore):
     """Deliveries in Redis."""
 
-    def __init__(self, link: RedisLink, keys: Keys, plans: DeliveryPlans) -> None:
+    def __init__(
+        self, link: RedisLink, keys: Keys, topics: RedisTopics, plans: DeliveryPlans
+    ) -> None:
         self._link = link
         self._keys = keys
+        self._topics = topics
         self._plans = plans
 
     def claim(
@@ -118,6 +123,16 @@ class RedisDeliveries(DeliveryStore):
             self._plans.plan(key, following)
             if not after:
                 return total
+
+    def put(
+        self, key: TopicKey, subscription_id: str, deliveries: Sequence[Delivery], now: datetime
+    ) -> None:
+        found = self._topics.current(key)
+        if found is None or not deliveries:
+            return
+        fields = [part for each in deliveries for part in delivery_fields(each, found[1])]
+        following = self._run("deliveries_put", key, now, subscription_id, *fields)
+        self._plans.plan(key, following)
 
     def sweep(self, now: datetime, limit: int, forget_attempts: datetime) -> int:
         removed: int = 0

@@ -21,7 +21,14 @@ from kilo_messaging.domain.delivery import (
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.subscription import WELL, Health, Subscription, SubscriptionState
 from kilo_messaging.domain.topic import Topic
-from kilo_messaging.storage.redis.records import message_from, micros, moment_of, packed
+from kilo_messaging.storage.redis.records import (
+    body_of,
+    message_from,
+    micros,
+    moment_of,
+    packed,
+    record_of,
+)
 
 _HEAD = 8
 """A notice begins with the length of its message's record, in so many digits."""
@@ -93,6 +100,31 @@ def delivery_of(shown: Sequence[bytes]) -> Delivery:
         failed=failed,
         reason=reason or None,
     )
+
+
+def delivery_fields(delivery: Delivery, topic: Topic) -> list[Any]:
+    """A delivery of another store as the script takes it."""
+    notice = delivery.notice
+    lane = topic.lane(notice.group)
+    kept = [
+        micros(delivery.due_at),
+        delivery.attempts,
+        delivery.reason or "",
+        False if lane is None else lane,
+        delivery.failed,
+    ]
+    message = Message(
+        id=notice.message_id,
+        body=notice.body,
+        ttl=notice.ttl,
+        client_id="",
+        created_at=notice.posted_at,
+        expires_at=notice.expires_at,
+        visible_at=notice.visible_at,
+        group=notice.group,
+        attributes=notice.attributes,
+    )
+    return [packed(kept), packed(record_of(message, topic)), body_of(message)]
 
 
 def _notice_from(entry: bytes) -> Notice:

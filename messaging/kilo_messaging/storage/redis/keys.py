@@ -86,6 +86,15 @@ class Keys:
         return f"{self.prefix}{{subscribed}}"
 
     @property
+    def of_pools(self) -> tuple[str, str, str, str]:
+        """Pools, flavors, placements by tag, and their version."""
+        pools, flavors, placements, version = (
+            f"{self.prefix}{{pools}}:{part}"
+            for part in ("pools", "flavors", "placements", "version")
+        )
+        return pools, flavors, placements, version
+
+    @property
     def once(self) -> str:
         """The same of topics with keys of posts that are made once, by the age of the oldest."""
         return f"{self.prefix}{{once}}"

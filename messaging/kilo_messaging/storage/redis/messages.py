@@ -5,14 +5,22 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, check_deletable
 from kilo_messaging.domain.topic import Topic, TopicKey
-from kilo_messaging.storage.base import WINDOW, MessageStore, Page, Posted, Prepare, Stats
+from kilo_messaging.storage.base import WINDOW, Found, MessageStore, Page, Posted, Prepare, Stats
 from kilo_messaging.storage.redis.delivery_plans import DeliveryPlans
 from kilo_messaging.storage.redis.delivery_records import wanted_by
 from kilo_messaging.storage.redis.keys import Keys, tag_of
 from kilo_messaging.storage.redis.link import RedisLink
-from kilo_messaging.storage.redis.records import body_of, message_of, micros, packed, record_of
+from kilo_messaging.storage.redis.records import (
+    body_of,
+    claim_fields,
+    message_of,
+    micros,
+    packed,
+    record_of,
+)
 from kilo_messaging.storage.redis.subscriptions import Subscribed
 from kilo_messaging.storage.redis.sweep import Sweep
 from kilo_messaging.storage.redis.topics import RedisTopics
@@ -74,6 +82,26 @@ class RedisMessages(MessageStore):
                 return self._posted(key, messages, answer)
             found = self._topics.note(key, answer[1:])
 
+    def put(
+        self, key: TopicKey, messages: Sequence[Message], claims: Sequence[Claim], now: datetime
+    ) -> None:
+        found = self._topics.ensure(key, now)
+        while True:
+            version, topic = found
+            answer = self._run(
+                "put",
+                key,
+                now,
+                version,
+                packed([record_of(each, topic) for each in messages]),
+                packed([claim_fields(each) for each in claims]),
+                *(body_of(each) for each in messages),
+            )
+            if answer[0] == b"put":
+                self._transit.plan_sweep(key, answer[1])
+                return
+            found = self._topics.note(key, answer[1:]) or self._topics.ensure(key, now)
+
     def page(self, key: TopicKey, page: Page, now: datetime) -> list[Message]:
         found: list[Message] = []
         after = page.after
@@ -95,6 +123,22 @@ class RedisMessages(MessageStore):
                 break
             after = int(answer[1])
         return found
+
+    def follow(self, key: TopicKey, after: int | None, limit: int, now: datetime) -> Found:
+        while True:
+            topic = self._topics.get(key)
+            if topic is None:
+                return Found(None, after or 0, [])
+            found: list[Message] = []
+            if after is not None:
+                everything = Page(limit=limit, after=after, claimed=True, delayed=True)
+                found = self.page(key, everything, now)
+                end = found[-1].position if found else after
+            else:
+                end = self._last_position(key)
+            still = self._topics.get(key)
+            if still is not None and still.created_at == topic.created_at:
+                return Found(topic.created_at, end, found)
 
     def get(self, key: TopicKey, ids: Sequence[str], now: datetime) -> list[Message]:
         found = [message_of(each) for each in self._run("get", key, now, *set(ids))]

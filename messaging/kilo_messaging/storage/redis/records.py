@@ -74,7 +74,7 @@ def record_of(message: Message, topic: Topic) -> list[Any]:
 
 def body_of(message: Message) -> bytes:
     """What is only passed on."""
-    return _encode((message.body, message.group, message.attributes))
+    return _encode((message.kept_body, message.group, message.attributes))
 
 
 def message_of(shown: Sequence[bytes]) -> Message:
@@ -112,6 +112,11 @@ def claim_of(claim_id: str, record: bytes) -> Claim:
     """A claim out of its record."""
     ttl, grace, created, _ends, _positions = _decode(record)
     return Claim(id=claim_id, ttl=ttl, grace=grace, created_at=moment_of(created))
+
+
+def claim_fields(claim: Claim) -> list[Any]:
+    """A claim as a script takes it that did not make it."""
+    return [claim.id, claim.ttl, claim.grace, micros(claim.created_at), micros(claim.expires_at)]
 
 
 def packed(value: Any) -> bytes:

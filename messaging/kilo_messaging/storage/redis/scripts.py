@@ -12,6 +12,7 @@ _DELIVERS = frozenset(
         "deliveries_claim",
         "deliveries_forget",
         "deliveries_page",
+        "deliveries_put",
         "deliveries_redeliver",
         "deliveries_settle",
         "deliveries_sweep",
@@ -20,12 +21,12 @@ _DELIVERS = frozenset(
         "subscription_update",
     }
 )
-_ALONE = frozenset({"plan", "replan"})
+_ALONE = frozenset({"plan", "replan", "swap"})
 _READS = frozenset({"get", "claim_get", "deliveries_page", "log_page"})
 _GROWS = frozenset(
     {
         *("post", "arrive", "topic_create", "topic_update"),
-        *("subscription_create", "subscription_update"),
+        *("subscription_create", "subscription_update", "put", "deliveries_put"),
     }
 )
 NAMES = (
@@ -39,6 +40,7 @@ NAMES = (
     "deliveries_claim",
     "deliveries_forget",
     "deliveries_page",
+    "deliveries_put",
     "deliveries_redeliver",
     "deliveries_settle",
     "deliveries_sweep",
@@ -49,11 +51,13 @@ NAMES = (
     "pop",
     "post",
     "purge",
+    "put",
     "redrive",
     "replan",
     "stats",
     "subscription_create",
     "subscription_update",
+    "swap",
     "sweep",
     "topic_create",
     "topic_delete",

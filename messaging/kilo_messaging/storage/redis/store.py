@@ -9,6 +9,7 @@ from kilo_messaging.storage.redis.durability import check_durable
 from kilo_messaging.storage.redis.keys import Keys
 from kilo_messaging.storage.redis.link import RedisLink
 from kilo_messaging.storage.redis.messages import RedisMessages
+from kilo_messaging.storage.redis.placements import RedisPlacements
 from kilo_messaging.storage.redis.subscriptions import RedisSubscriptions, Subscribed
 from kilo_messaging.storage.redis.topics import KnownTopics, RedisTopics
 from kilo_messaging.storage.redis.transit import Transit
@@ -46,5 +47,6 @@ def open_redis_store(settings: DatabaseSettings, *, durable: bool) -> Stores:
         check=check,
         close=link.close,
         subscriptions=RedisSubscriptions(link, keys, topics, plans),
-        deliveries=RedisDeliveries(link, keys, plans),
+        deliveries=RedisDeliveries(link, keys, topics, plans),
+        placements=RedisPlacements(link, keys),
     )

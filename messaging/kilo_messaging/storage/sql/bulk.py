@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kilo_common.db.database import Database
+from kilo_common.db.prepared import Prepared
 from kilo_messaging.domain.message import State
 from kilo_messaging.domain.topic import Ordering, TopicKey
 from kilo_messaging.storage.sql.inserts import insert_rows
@@ -18,6 +19,7 @@ from kilo_messaging.storage.sql.topics import again_if_raced, ensure_topic, find
 
 BATCH = 500
 _c = messages.c
+_REMOVE = Prepared(messages.delete().where(_c.seq.in_(sa.bindparam("positions", expanding=True))))
 
 
 def purge(database: Database, key: TopicKey, now: datetime) -> None:
@@ -132,5 +134,5 @@ def _redrive_batch(
 def remove(connection: sa.Connection, positions: Sequence[int]) -> int:
     """Remove the messages at these positions; how many these are."""
     if positions:
-        connection.execute(messages.delete().where(_c.seq.in_(positions)))
+        _REMOVE.run(connection, {"positions": positions})
     return len(positions)

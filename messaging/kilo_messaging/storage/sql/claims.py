@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kilo_common.db.database import Database
+from kilo_common.db.prepared import Prepared
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message, State
 from kilo_messaging.domain.topic import Ordering, Topic, TopicKey
@@ -24,10 +25,23 @@ from kilo_messaging.storage.sql.tables import (
 from kilo_messaging.storage.sql.topics import again_if_raced, ensure_topic, find_topic
 
 _c = messages.c
-_LENGTHEN = (
+_HOLD = Prepared(
+    messages.update()
+    .where(_c.seq.in_(sa.bindparam("positions", expanding=True)))
+    .values(
+        state=int(State.CLAIMED),
+        claim_id=sa.bindparam("claim"),
+        visible_at=sa.bindparam("until"),
+        claim_count=_c.claim_count + 1,
+    )
+)
+_LENGTHEN = Prepared(
     messages.update()
     .where(_c.seq == sa.bindparam("position"))
     .values(expires_at=sa.bindparam("until"), ttl=sa.bindparam("seconds"))
+)
+_INSERT = Prepared(
+    claims.insert().values({column.name: sa.bindparam(column.name) for column in claims.c})
 )
 
 
@@ -50,7 +64,7 @@ class SqlClaims(ClaimStore):
                 for message in free
             ]
             _hold(connection, free, held, claim)
-            connection.execute(claims.insert(), _claim_row(claim, row.id))
+            _INSERT.run(connection, _claim_row(claim, row.id))
             return held
 
         return again_if_raced(lambda: self._database.write(work))
@@ -107,6 +121,32 @@ class SqlClaims(ClaimStore):
         self._database.write(work)
 
 
+def put_messages(
+    connection: sa.Connection,
+    key: TopicKey,
+    found: Sequence[Message],
+    held_by: Sequence[Claim],
+    now: datetime,
+) -> None:
+    """Add messages as they are, with the claims that hold some of them; see `MessageStore.put`."""
+    row = ensure_topic(connection, key, now)
+    topic = topic_of(row)
+    ids = [message.id for message in found]
+    there = sa.select(_c.id).where(_c.id.in_(ids), _c.topic_id == row.id)
+    present = set(connection.execute(there).scalars())
+    rows = [
+        message_row(message, row.id, topic.lane(message.group))
+        for message in found
+        if message.id not in present
+    ]
+    insert_rows(connection, rows, now)
+    names = [claim.id for claim in held_by]
+    known = set(connection.execute(sa.select(claims.c.id).where(claims.c.id.in_(names))).scalars())
+    new = [_claim_row(claim, row.id) for claim in held_by if claim.id not in known]
+    if new:
+        connection.execute(claims.insert(), new)
+
+
 def _take(
     connection: sa.Connection, topic_id: int, topic: Topic, limit: int, claim: Claim
 ) -> list[Message]:
@@ -152,16 +192,9 @@ def _bury(connection: sa.Connection, topic: Topic, dead: Sequence[Message], now:
 def _hold(
     connection: sa.Connection, free: Sequence[Message], held: Sequence[Message], claim: Claim
 ) -> None:
-    connection.execute(
-        messages.update()
-        .where(_c.seq.in_([message.position for message in free]))
-        .values(
-            state=int(State.CLAIMED),
-            claim_id=claim.id,
-            visible_at=claim.expires_at,
-            claim_count=_c.claim_count + 1,
-        )
-    )
+    positions = [message.position for message in free]
+    held_by = {"positions": positions, "claim": claim.id, "until": claim.expires_at}
+    _HOLD.run(connection, held_by)
     _lengthen(connection, free, held)
 
 
@@ -175,7 +208,7 @@ def _lengthen(
         if new.expires_at != old.expires_at
     ]
     if longer:
-        connection.execute(_LENGTHEN, longer)
+        _LENGTHEN.run_many(connection, longer)
 
 
 def _find_live(

@@ -25,7 +25,7 @@ from kilo_messaging.storage.sql.subscription_tables import (
     subscription_of,
     subscriptions,
 )
-from kilo_messaging.storage.sql.subscriptions import find_subscription
+from kilo_messaging.storage.sql.subscriptions import find_subscription, put_deliveries
 from kilo_messaging.storage.sql.tables import topics
 from kilo_messaging.storage.subscription_base import DeliveryStore
 
@@ -146,6 +146,13 @@ class SqlDeliveries(DeliveryStore):
             ).rowcount
 
         return self._database.write(work)
+
+    def put(
+        self, key: TopicKey, subscription_id: str, deliveries: Sequence[Delivery], now: datetime
+    ) -> None:
+        self._database.write(
+            lambda connection: put_deliveries(connection, key, subscription_id, deliveries, now)
+        )
 
     def sweep(self, now: datetime, limit: int, forget_attempts: datetime) -> int:
         return self._database.write(

@@ -1,12 +1,13 @@
 """Writing many posts in one transaction."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
+import msgspec
 import sqlalchemy as sa
 
+from kilo_common.db.prepared import Prepared
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.topic import Topic, TopicKey
 from kilo_messaging.storage.base import Outcome, Post, Posted
@@ -22,8 +23,14 @@ from kilo_messaging.storage.sql.tables import (
 )
 from kilo_messaging.storage.sql.topics import find_topic, insert_topic
 
-_KEY_USED = sa.select(post_keys.c.key).where(post_keys.c.key == sa.bindparam("once"))
-_INSERT = messages.insert()
+_KEY_USED = Prepared(sa.select(post_keys.c.key).where(post_keys.c.key == sa.bindparam("once")))
+_INSERT = Prepared(
+    messages.insert().values(
+        {column.name: sa.bindparam(column.name) for column in messages.c if column.name != "seq"}
+    )
+)
+Placed: TypeAlias = tuple[int, str | None, Message]
+"""A message to add, with its topic's id and its lane there."""
 _LOCK_TOPICS = (
     sa.select(topics.c.id)
     .where(topics.c.id.in_(sa.bindparam("ids", expanding=True)))
@@ -36,40 +43,28 @@ def insert_posts(connection: sa.Connection, posts: Sequence[Post]) -> list[Outco
     """Insert the messages of all posts; a post that cannot be made leaves no trace of its own."""
     known: dict[TopicKey, tuple[int | None, Topic]] = {}
     outcomes: list[Outcome] = []
-    rows: list[dict[str, Any]] = []
+    placed: list[Placed] = []
     for post in posts:
         try:
-            outcome = _insert(connection, post, known, rows)
+            outcome = _insert(connection, post, known, placed)
         except sa.exc.SQLAlchemyError:
             raise
         except Exception as fault:  # noqa: BLE001 - `prepare` is the caller's, and so is its error
             outcome = fault
         outcomes.append(outcome)
-    if posts:
-        insert_rows(connection, rows, posts[0].now)
-        wanted = record_deliveries(connection, _placed(posts, outcomes, known), posts[0].now)
+    if placed:
+        now = posts[0].now
+        rows = [message_row(message, topic_id, lane) for topic_id, lane, message in placed]
+        insert_rows(connection, rows, now)
+        wanted = record_deliveries(connection, placed, now)
         if wanted:
             outcomes = [
-                replace(outcome, recorded=known[post.key][0] in wanted)
+                msgspec.structs.replace(outcome, recorded=known[post.key][0] in wanted)
                 if isinstance(outcome, Posted)
                 else outcome
                 for post, outcome in zip(posts, outcomes, strict=True)
             ]
     return outcomes
-
-
-def _placed(
-    posts: Sequence[Post],
-    outcomes: Sequence[Outcome],
-    known: Mapping[TopicKey, tuple[int | None, Topic]],
-) -> Iterator[tuple[int, str | None, Message]]:
-    """Every message that was added, with its topic's id and its lane there."""
-    for post, outcome in zip(posts, outcomes, strict=True):
-        if isinstance(outcome, Posted):
-            topic_id, topic = known[post.key]
-            assert topic_id is not None, "a topic that was posted to is there"
-            for message in outcome.added:
-                yield topic_id, topic.lane(message.group), message
 
 
 def insert_rows(connection: sa.Connection, rows: Sequence[dict[str, Any]], now: datetime) -> None:
@@ -87,16 +82,17 @@ def insert_rows(connection: sa.Connection, rows: Sequence[dict[str, Any]], now: 
     if connection.dialect.name != "sqlite":  # which has one writer at a time anyway
         adding_to = sorted({row["topic_id"] for row in rows})
         connection.execute(_LOCK_TOPICS, {"ids": adding_to})
-    connection.execute(_INSERT, rows)
+    _INSERT.run_many(connection, rows)
 
 
 def _insert(
     connection: sa.Connection,
     post: Post,
     known: dict[TopicKey, tuple[int | None, Topic]],
-    rows: list[dict[str, Any]],
+    placed: list[Placed],
 ) -> Outcome:
-    if post.once is not None and connection.execute(_KEY_USED, {"once": post.once}).first():
+    """Do all for one post but insert its messages, which are added to `placed`."""
+    if post.once is not None and _KEY_USED.first(connection, {"once": post.once}):
         return None
     topic_id, topic = known.get(post.key) or _look_up(connection, post)
     posted = list(post.prepare(topic))
@@ -108,16 +104,20 @@ def _insert(
     known[post.key] = topic_id, topic
     if post.once is not None:
         connection.execute(post_keys.insert(), {"key": post.once, "used_at": post.now})
-    ids = [_id_kept(connection, topic_id, message, post) for message in posted]
-    added = [message for message, kept in zip(posted, ids, strict=True) if message.id == kept]
-    rows += [message_row(message, topic_id, topic.lane(message.group)) for message in added]
+    ids, added = [], []
+    for message in posted:
+        kept = message.id
+        if message.dedup_id is not None:
+            kept = _id_kept(connection, topic_id, message, post)
+        ids.append(kept)
+        if kept == message.id:
+            added.append(message)
+            placed.append((topic_id, topic.lane(message.group), message))
     return Posted(ids, added)
 
 
 def _id_kept(connection: sa.Connection, topic_id: int, message: Message, post: Post) -> str:
     """The message's id, which is noted under its deduplication id, or the one noted before."""
-    if message.dedup_id is None:
-        return message.id
     kept = deduplication.c
     known = (kept.topic_id == topic_id, kept.dedup_id == message.dedup_id)
     row = connection.execute(sa.select(deduplication).where(*known).with_for_update()).first()

@@ -8,6 +8,7 @@ from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.sql.claims import SqlClaims
 from kilo_messaging.storage.sql.deliveries import SqlDeliveries
 from kilo_messaging.storage.sql.messages import SqlMessages
+from kilo_messaging.storage.sql.placements import SqlPlacements
 from kilo_messaging.storage.sql.subscriptions import SqlSubscriptions
 from kilo_messaging.storage.sql.tables import topics
 from kilo_messaging.storage.sql.topics import SqlTopics
@@ -30,4 +31,5 @@ def open_sql_store(database: Database) -> Stores:
         close=database.close,
         subscriptions=SqlSubscriptions(database),
         deliveries=SqlDeliveries(database),
+        placements=SqlPlacements(database),
     )

@@ -16,7 +16,7 @@ import msgspec
 import sqlalchemy as sa
 
 from kilo_common.db.types import Timestamp
-from kilo_messaging.domain.delivery import Attempt, Delivery, Notice, Result
+from kilo_messaging.domain.delivery import Attempt, Delivery, Notice, Result, notice_of
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.storage.sql.tables import MAX_BODY, Number, metadata, text
@@ -117,15 +117,20 @@ def subscription_row(subscription: Subscription, topic_id: int) -> dict[str, Any
 
 def notice_row(message: Message) -> dict[str, Any]:
     """A posted message as a row of `notices`."""
+    return notice_as_row(notice_of(message))
+
+
+def notice_as_row(notice: Notice) -> dict[str, Any]:
+    """What is delivered as a row of `notices`."""
     return {
-        "message_id": message.id,
-        "body": message.body,
-        "ttl": message.ttl,
-        "message_group": message.group,
-        "attributes": message.attributes,
-        "posted_at": message.created_at,
-        "expires_at": message.expires_at,
-        "visible_at": message.visible_at,
+        "message_id": notice.message_id,
+        "body": notice.body,
+        "ttl": notice.ttl,
+        "message_group": notice.group,
+        "attributes": notice.attributes,
+        "posted_at": notice.posted_at,
+        "expires_at": notice.expires_at,
+        "visible_at": notice.visible_at,
     }
 
 

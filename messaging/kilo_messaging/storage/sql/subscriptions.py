@@ -8,27 +8,34 @@ import msgspec
 import sqlalchemy as sa
 
 from kilo_common.db.database import ConstraintViolated, Database
+from kilo_common.db.prepared import Prepared
+from kilo_messaging.domain.delivery import Delivery
 from kilo_messaging.domain.message import Message
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.errors import SubscriptionExists
 from kilo_messaging.storage.sql.subscription_tables import (
+    FAILED,
     PENDING,
     attempts,
     deliveries,
     hash_of,
+    notice_as_row,
     notice_row,
     notices,
     subscription_of,
     subscription_row,
     subscriptions,
 )
+from kilo_messaging.storage.sql.tables import topic_of
 from kilo_messaging.storage.sql.topics import ensure_topic, find_topic
 from kilo_messaging.storage.subscription_base import ChangeSubscription, SubscriptionStore
 
 T = TypeVar("T")
 _s = subscriptions.c
-_BY_TOPICS = sa.select(subscriptions).where(_s.topic_id.in_(sa.bindparam("topics", expanding=True)))
+_BY_TOPICS = Prepared(
+    sa.select(subscriptions).where(_s.topic_id.in_(sa.bindparam("topics", expanding=True)))
+)
 
 
 class SqlSubscriptions(SubscriptionStore):
@@ -188,13 +195,45 @@ def record_deliveries(
     return recording
 
 
+def put_deliveries(
+    connection: sa.Connection,
+    key: TopicKey,
+    subscription_id: str,
+    found: Sequence[Delivery],
+    now: datetime,
+) -> None:
+    """Add deliveries as they are; see `DeliveryStore.put`."""
+    if not found or find_subscription(connection, key, subscription_id, now) is None:
+        return
+    topic = topic_of(find_topic(connection, key))
+    ids = [each.notice.message_id for each in found]
+    query = sa.select(notices.c.message_id).where(notices.c.message_id.in_(ids))
+    known = set(connection.execute(query).scalars())
+    new = {each.notice.message_id: each.notice for each in found}
+    if fresh := [notice_as_row(each) for name, each in new.items() if name not in known]:
+        connection.execute(notices.insert(), fresh)
+    rows = [
+        {
+            "subscription_id": subscription_id,
+            "message_id": each.notice.message_id,
+            "lane": topic.lane(each.notice.group),
+            "state": FAILED if each.failed else PENDING,
+            "due_at": each.due_at,
+            "attempts": each.attempts,
+            "reason": each.reason,
+        }
+        for each in found
+    ]
+    connection.execute(deliveries.insert(), rows)
+
+
 def _subscriptions_of(
     connection: sa.Connection, topic_ids: Collection[int]
 ) -> Mapping[int, list[Subscription]]:
     found: dict[int, list[Subscription]] = {}
     if not topic_ids:
         return found
-    for row in connection.execute(_BY_TOPICS, {"topics": sorted(topic_ids)}):
+    for row in _BY_TOPICS.rows(connection, {"topics": sorted(topic_ids)}):
         found.setdefault(row.topic_id, []).append(subscription_of(row))
     return found
 

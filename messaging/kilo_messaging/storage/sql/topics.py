@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from kilo_common.db.database import ConstraintViolated, Database
+from kilo_common.db.prepared import Prepared
 from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
 from kilo_messaging.storage.base import Change, TopicStore
 from kilo_messaging.storage.sql.tables import claims, deleted_topics, topic_of, topics
@@ -77,16 +78,16 @@ class SqlTopics(TopicStore):
         self._database.write(work)
 
 
-_BY_KEY = sa.select(topics).where(
+_FIND = sa.select(topics).where(
     topics.c.project_id == sa.bindparam("project"), topics.c.name == sa.bindparam("topic")
 )
-_BY_KEY_LOCKED = _BY_KEY.with_for_update()
+_BY_KEY, _BY_KEY_LOCKED = Prepared(_FIND), Prepared(_FIND.with_for_update())
 
 
 def find_topic(connection: sa.Connection, key: TopicKey, *, lock: bool = False) -> Any:
     """The topic's row, or None."""
     query = _BY_KEY_LOCKED if lock else _BY_KEY
-    return connection.execute(query, {"project": key.project_id, "topic": key.name}).first()
+    return query.first(connection, {"project": key.project_id, "topic": key.name})
 
 
 def insert_topic(

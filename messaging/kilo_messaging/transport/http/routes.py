@@ -1,7 +1,8 @@
 """Which action a method on a path is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from kilo_messaging.errors import MethodRefused, PathNotFound
 
@@ -21,6 +22,7 @@ _UNDER_TOPIC: Mapping[str, Methods] = {
     "purge": {"POST": "queue_purge"},
     "share": {"POST": "queue_share"},
     "redrive": {"POST": "queue_redrive"},
+    "placement": {"GET": "topic_placement", "PUT": "topic_move"},
     "messages": {
         "POST": "message_post",
         "GET": "message_list",
@@ -51,20 +53,33 @@ _UNDER_SUBSCRIPTION: Mapping[str, Methods] = {
     "deliveries": {"GET": "subscription_deliveries"},
     "redeliver": {"POST": "subscription_redeliver"},
 }
+_POOLS: Mapping[str, tuple[str, Methods, Methods]] = {
+    plural: (
+        f"{singular}_name",
+        {"GET": f"{singular}_list"},
+        {
+            "GET": f"{singular}_get",
+            "PUT": f"{singular}_create",
+            "PATCH": f"{singular}_update",
+            "DELETE": f"{singular}_delete",
+        },
+    )
+    for plural, singular in (("pools", "pool"), ("flavors", "flavor"))
+}
+_TEST_CLOCK: Methods = {"GET": "test_clock_get", "POST": "test_clock_advance"}
 _SERVICE: Mapping[str, Methods] = {
     "ping": {"GET": "ping_node"},
     "health": {"GET": "check_node_health"},
 }
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What a path leads to."""
 
     action: str
     base: str = ""
     """`/v2/queues` or `/v2/topics`."""
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = {}
     """What the path names: `topic_name`, `message_id`, `claim_id`, `subscription_id`."""
 
 
@@ -80,6 +95,13 @@ def find_route(method: str, path: str) -> Route:
         raise _not_found(path)
     if len(parts) == 3 and parts[2] in _SERVICE:
         return Route(_choose(_SERVICE[parts[2]], method))
+    if parts[2:] == ["_test", "clock"]:
+        return Route(_choose(_TEST_CLOCK, method))
+    if parts[2] in _POOLS and len(parts) <= 4:
+        key, of_all, of_one = _POOLS[parts[2]]
+        if len(parts) == 3:
+            return Route(_choose(of_all, method))
+        return Route(_choose(of_one, method), names={key: parts[3]})
     if parts[2] not in COLLECTIONS:
         raise _not_found(path)
     base = f"/{VERSION}/{parts[2]}"

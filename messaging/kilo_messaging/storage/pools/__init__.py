@@ -1,0 +1,1 @@
+"""Several stores as one: topics lie on pools, and whoever asks for one is led there."""

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from kilo_common.db.database import ConstraintViolated, Database
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.errors import PoolInUse
 from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
 from kilo_messaging.storage.sql.placement_tables import flavors, placements, pool_version, pools
 
@@ -44,7 +43,9 @@ class SqlPlacements(PlacementStore):
 
         def work(connection: sa.Connection) -> None:
             if connection.execute(query).first() is not None:
-                raise PoolInUse(f"Topics lie on pool {name}: move them first", pool=name)
+                raise PoolInUse(
+                    f"Topics lie on pool {name}, or did a moment ago: move them first", pool=name
+                )
             connection.execute(pools.delete().where(pools.c.name == name))
             _grow(connection)
 

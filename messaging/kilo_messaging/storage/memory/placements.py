@@ -39,10 +39,7 @@ class MemoryPlacements(PlacementStore):
         with self._lock:
             for placement in self._placements.values():
                 if name in (placement.pool, placement.moving_to) and not _is_over(placement, now):
-                    raise PoolInUse(
-                        f"Topics lie on pool {name}, or did a moment ago: move them first",
-                        pool=name,
-                    )
+                    raise in_use(name)
             self._pools.pop(name, None)
             self._version += 1
 

@@ -40,10 +40,7 @@ class RedisPlacements(PlacementStore):
             for text in texts:
                 placement = _read(text)
                 if name in (placement.pool, placement.moving_to) and not _is_over(placement, now):
-                    raise PoolInUse(
-                        f"Topics lie on pool {name}, or did a moment ago: move them first",
-                        pool=name,
-                    )
+                    raise in_use(name)
             if int(cursor) == 0:
                 break
         self._link.commands([("HDEL", self._pools, name), ("INCR", self._version)])

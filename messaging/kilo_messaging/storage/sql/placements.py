@@ -43,9 +43,7 @@ class SqlPlacements(PlacementStore):
 
         def work(connection: sa.Connection) -> None:
             if connection.execute(query).first() is not None:
-                raise PoolInUse(
-                    f"Topics lie on pool {name}, or did a moment ago: move them first", pool=name
-                )
+                raise in_use(name)
             connection.execute(pools.delete().where(pools.c.name == name))
             _grow(connection)
 

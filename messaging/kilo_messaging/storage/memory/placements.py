@@ -8,7 +8,7 @@ from msgspec import structs
 
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore, in_use
 
 
 class MemoryPlacements(PlacementStore):

@@ -7,7 +7,7 @@ import msgspec
 
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore, in_use
 from kilo_messaging.storage.redis.keys import Keys, tag_of
 from kilo_messaging.storage.redis.link import RedisLink
 

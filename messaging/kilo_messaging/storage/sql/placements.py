@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from kilo_common.db.database import ConstraintViolated, Database
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore, in_use
 from kilo_messaging.storage.sql.placement_tables import flavors, placements, pool_version, pools
 
 T = TypeVar("T")

@@ -1,7 +1,6 @@
 """What one WebSocket connection does with a frame: authenticate, subscribe, or run an action."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -52,8 +51,7 @@ SIGNED_ACTIONS: Mapping[str, tuple[str, str]] = {
 """What a signed URL can permit over WebSocket: the method and the path below the topic."""
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One request of a connection, and who sent it."""
 
     form: Form

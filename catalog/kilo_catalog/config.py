@@ -176,6 +176,13 @@ class CacheSettings(Section, frozen=True):
     ] = ""
 
 
+class ArtifactSettings(Section, frozen=True):
+    """How much a project may have of each type of artifacts."""
+
+    most: Annotated[int, Meta(description="Artifacts of one type.", ge=0)] = 100_000
+    size: Annotated[int, Meta(description="Bytes of the artifacts of one type.", ge=0)] = 1 << 42
+
+
 class CatalogSettings(Section, frozen=True):
     """The image catalog."""
 
@@ -208,6 +215,7 @@ class CatalogSettings(Section, frozen=True):
             "no byte."
         ),
     ] = ""
+    artifacts: Annotated[ArtifactSettings, Meta(description="Artifacts.")] = ArtifactSettings()
     limits: Annotated[Limits, Meta(description="How big things may get.")] = Limits()
     quotas: Annotated[
         Quotas, Meta(description="What the images of each project may take together.")

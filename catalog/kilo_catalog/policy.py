@@ -68,6 +68,7 @@ DEFAULT_RULES: Mapping[str, str] = {
     "metadef_admin": "rule:admin",
     "import_image": "rule:admin_or_owner",
     "copy_image": "rule:admin",
+    "convert_image": "rule:admin_or_owner",
     "get_image_tasks": "rule:admin or (rule:reader and project_id:%(owner)s)",
     "cancel_task": "rule:admin_or_owner",
     "retry_task": "rule:admin_or_owner",

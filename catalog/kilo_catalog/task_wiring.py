@@ -19,6 +19,7 @@ from kilo_catalog.stores.base import BlobStore
 from kilo_catalog.tasks.bell import listen
 from kilo_catalog.tasks.flow import Flow
 from kilo_catalog.tasks.flows.blobs import Blobs
+from kilo_catalog.tasks.flows.convert_image import ConvertFlow
 from kilo_catalog.tasks.flows.import_image import ImportFlow
 from kilo_catalog.tasks.flows.location_source import LocationSource
 from kilo_catalog.tasks.flows.plugging import Plugging
@@ -33,6 +34,7 @@ from kilo_catalog.tasks.flows.sources import (
 )
 from kilo_catalog.tasks.job import JobTools
 from kilo_catalog.tasks.plugins.base import ImportPlugin, PluginTools
+from kilo_catalog.tasks.plugins.convert import ConvertAsAsked
 from kilo_catalog.tasks.runner import Runner
 from kilo_catalog.tasks.worker import TaskWorker
 from kilo_common.errors import ConfigInvalid
@@ -146,7 +148,17 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
     tools = PluginTools(runtime.executor, converters, runtime.clock)
     made = [_plugin(name, settings, tools) for name in settings.imports.plugins]
     plugins = [each for each in made if each.active]
+    after = [_plugin("introspect", settings, tools)]
     return (
+        ConvertFlow(
+            shared.unit_of_work,
+            plugging,
+            [ConvertAsAsked(tools), *after],
+            blobs,
+            shared.events,
+            shared.quotas,
+            runtime.clock,
+        ),
         ImportFlow(
             sources,
             plugging,

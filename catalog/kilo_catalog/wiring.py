@@ -23,6 +23,7 @@ from kilo_catalog.service.artifact_types import ArtifactTypes, standard_types
 from kilo_catalog.service.artifacts import Artifacts
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.cache_admin import CacheAdmin
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.image_cache import ImageCache
 from kilo_catalog.service.image_data import ImageData
@@ -39,6 +40,7 @@ from kilo_catalog.service.places import Places
 from kilo_catalog.service.protections import PropertyProtections, protection_rules
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_catalog.service.staging import Staging
+from kilo_catalog.service.store_care import StoreCare
 from kilo_catalog.service.tags import Tags
 from kilo_catalog.service.tasks import Tasks
 from kilo_catalog.service.upload_claims import UploadClaims
@@ -138,6 +140,20 @@ def open_metadefs(settings: CatalogSettings, runtime: Runtime) -> Iterator[Metad
         parts.database.close()
 
 
+@contextmanager
+def open_store_care(settings: CatalogSettings, runtime: Runtime) -> Iterator[StoreCare]:
+    """What an operator does with the stores, beside whatever else uses them. Raises as
+    `build_api`."""
+    parts = _Parts(settings, runtime)
+    try:
+        yield StoreCare(
+            parts.unit_of_work, parts.stores, parts.removal, parts.events, runtime.clock,
+            runtime.new_id,
+        )  # fmt: skip
+    finally:
+        parts.database.close()
+
+
 class _Parts:
     """What the API and the worker have in common."""
 
@@ -177,25 +193,30 @@ class _Parts:
             self.unit_of_work, access, events, self.removal, runtime.clock, runtime.new_id,
             settings.limits, quotas, self.protections,
         )  # fmt: skip
+        bell = Bell(runtime.transport, runtime.bus_settings.exchange, runtime.new_id)
+        conversions = Conversions(
+            self.unit_of_work, access, events, images, settings.imports.conversion,
+            self.writable(), settings.default_store, runtime.clock, runtime.new_id, quotas,
+            bell.ring,
+        )  # fmt: skip
         image_data = ImageData(
             self.unit_of_work, access, events, self.claims, self.intake, self.stores,
             settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
-            self.ranking(), self.cache,
+            self.ranking(), conversions, self.cache,
         )  # fmt: skip
         staging = Staging(
             self.unit_of_work, access, events, self.intake, self.staging_store, runtime.clock,
             runtime.new_id, quotas, timedelta(seconds=settings.imports.staged_for),
         )  # fmt: skip
         places = Places(self.stores, tuple(self.offered), self.policy, runtime.executor)
-        bell = Bell(runtime.transport, runtime.bus_settings.exchange, runtime.new_id)
         imports = Imports(
             self.unit_of_work, access, events, self.fetcher, tuple(settings.imports.regions),
             self.methods(), self.writable(), settings.default_store, runtime.clock,
             runtime.new_id, quotas, places, bell.ring,
         )  # fmt: skip
         tasks = Tasks(
-            self.unit_of_work, access, events, images, imports, self.removal, runtime.clock,
-            runtime.new_id,
+            self.unit_of_work, access, events, images, imports, conversions, self.removal,
+            runtime.clock, runtime.new_id,
         )  # fmt: skip
         locations = Locations(
             self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
@@ -218,6 +239,7 @@ class _Parts:
             introspection=Introspection(self.unit_of_work, access),
             staging=staging,
             imports=imports,
+            conversions=conversions,
             tasks=tasks,
             locations=locations,
             cache=CacheAdmin(

@@ -113,6 +113,8 @@ state_dir = "{folder}/state"
 url = "{rabbit}"
 exchange = "{name}"
 notification_topic = "{name}"
+[auth]
+strategy = "none"
 [catalog.http]
 port = 0
 [catalog.database]

@@ -55,6 +55,8 @@ exchange = "{name}"
 notification_topic = "{name}"
 [catalog]
 staging_store = "staging"
+[auth]
+strategy = "none"
 [catalog.http]
 port = 0
 [catalog.database]

@@ -20,11 +20,11 @@ SERVE = Path(__file__).parent.parent / "messaging" / "serve.py"
 class Server:
     """A running service."""
 
-    def __init__(self, folder: Path, websocket: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, port: int, websocket: dict[str, Any]) -> None:
         """`websocket` are settings of WebSocket connections."""
         environ = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
         self.process = subprocess.Popen(
-            [sys.executable, str(SERVE), str(folder), json.dumps(websocket)],
+            [sys.executable, str(SERVE), str(folder), str(port), json.dumps(websocket)],
             stdout=subprocess.PIPE,
             env=environ,
         )
@@ -63,8 +63,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, **websocket: Any) -> Iterator[Server]:
-    server = Server(folder, websocket)
+def serving(folder: Path, *, port: int = 0, **websocket: Any) -> Iterator[Server]:
+    server = Server(folder, port, websocket)
     try:
         yield server
     finally:

@@ -106,6 +106,10 @@ class ImageRepository(Protocol):
         first."""
         ...
 
+    def list_with_data(self, after: str, limit: int) -> Sequence[Image]:
+        """Images that have copies of their data, with ids after `after`, by id."""
+        ...
+
     def has_blob(self, store: str, key: str) -> bool:
         """Whether an image has this blob, or is getting it. It may take long."""
         ...
@@ -155,6 +159,10 @@ class DoomedRepository(Protocol):
 
     def extend(self, store: str, key: str, due_at: datetime) -> None:
         """Give a remembered blob a later time; one that is not remembered has an owner now."""
+        ...
+
+    def has(self, store: str, key: str) -> bool:
+        """Whether a blob is remembered."""
         ...
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:

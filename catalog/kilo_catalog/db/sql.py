@@ -196,6 +196,15 @@ class _Images:
         )
         return [_to_image(row) for row in self._connection.execute(statement)]
 
+    def list_with_data(self, after: str, limit: int) -> Sequence[Image]:
+        rows = self._connection.execute(
+            sa.select(images)
+            .where(~images.c.deleted, images.c.locations != "[]", images.c.id > after)
+            .order_by(images.c.id)
+            .limit(limit)
+        )
+        return [_to_image(row) for row in rows]
+
     def has_blob(self, store: str, key: str) -> bool:
         table, like = images.c, f"%{key}%"
         near = sa.or_(table.locations.like(like), table.staged.like(like), table.upload_id == key)
@@ -236,6 +245,10 @@ class _Doomed:
             .where(same, doomed_blobs.c.due_at < due_at)
             .values(due_at=due_at)
         )
+
+    def has(self, store: str, key: str) -> bool:
+        same = (doomed_blobs.c.store == store) & (doomed_blobs.c.key == key)
+        return self._connection.scalar(sa.select(doomed_blobs.c.key).where(same)) is not None
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         statement = (

@@ -8,6 +8,7 @@ from kilo_catalog.service.artifact_blobs import ArtifactBlobs
 from kilo_catalog.service.artifact_types import ArtifactTypes
 from kilo_catalog.service.artifacts import Artifacts
 from kilo_catalog.service.cache_admin import CacheAdmin
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
@@ -44,6 +45,7 @@ class ApiServices:
     introspection: Introspection
     staging: Staging
     imports: Imports
+    conversions: Conversions
     tasks: Tasks
     cache: CacheAdmin
     members: Members

@@ -25,6 +25,7 @@ from kilo_catalog.http import (
     schemas,
     tags,
     tasks,
+    uploads,
     versions,
 )
 from kilo_catalog.http.services import ApiServices
@@ -52,7 +53,7 @@ def create_app(services: ApiServices) -> Flask:
     app.url_map.merge_slashes = False
     requests = (
         versions, images, image_data, locations, introspection, imports, members, tags, actions,
-        tasks,
+        tasks, uploads,
     )  # fmt: skip
     for noun in (*requests, metadefs, metadef_items, artifacts, schemas, info, cache, openapi):
         app.register_blueprint(noun.blueprint(services))

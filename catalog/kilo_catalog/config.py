@@ -72,6 +72,13 @@ class UploadSettings(Section, frozen=True):
             ge=1.0,
         ),
     ] = 60.0
+    resumable_for: Annotated[
+        float,
+        Meta(
+            description="Seconds for which a resumable upload (tus) waits for its next request.",
+            ge=60.0,
+        ),
+    ] = 86400.0
     stale_after: Annotated[
         float,
         Meta(

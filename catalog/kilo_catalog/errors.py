@@ -14,6 +14,7 @@ InvalidInput
 ├── ArtifactInvalid          a field of an artifact has a value it may not have
 ├── ArtifactTypeInvalid      the declaration of a type, or a value for its field, is wrong
 ├── ArtifactIncomplete       the artifact lacks what it needs to become active
+├── UploadHeaderInvalid      a header of a resumable upload is missing or malformed
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
@@ -42,6 +43,7 @@ NotFound
 ├── ImageNotFound, ImageUninspected, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
 ├── MetadefNotFound          no such namespace, object, property, tag or resource type
 ├── TaskNotFound             no task of that id, or none that the caller may know of
+├── UploadNotFound           the image has no such upload under way
 ├── StoreNotFound            the path names a store that is not configured
 ├── ArtifactNotFound, ArtifactTypeNotFound, ArtifactBlobNotFound
 └── LocationNotFound         the image has no such copy of its data
@@ -63,6 +65,8 @@ Conflict
 │   ├── MetadefChanged
 │   └── TaskChanged
 ├── PatchTestFailed          a `test` in a PATCH does not hold
+├── UploadBusy               another request is at work on the upload
+├── OffsetMismatch           the upload has more or fewer bytes than the request thinks
 ├── UploadLost               the upload's claim on the image ended before the upload did
 ├── ClaimContradicted        what is said of a location's data is not what is known of it
 ├── ImportConflict           the image's state, or its stores, do not allow the import
@@ -70,6 +74,7 @@ Conflict
 ├── TaskLost                 the worker's lease on the task ended
 ├── TaskCancelled            the task is not wanted any more
 └── PreconditionFailed
+    ├── TusUnsupported       the request is not of the version of tus that is spoken here
     └── VersionMismatch      the image is not the version that If-Match names
 """
 
@@ -114,6 +119,10 @@ class ConversionInvalid(errors.InvalidInput):
 
 class LocationInvalid(errors.InvalidInput):
     code = "catalog.location.invalid"
+
+
+class UploadHeaderInvalid(errors.InvalidInput):
+    code = "catalog.upload.header_invalid"
 
 
 class UploadMismatch(errors.InvalidInput):
@@ -225,6 +234,10 @@ class TaskNotFound(errors.NotFound):
         super().__init__(f"No task found with ID {task_id[:64]}", task_id=task_id[:64])
 
 
+class UploadNotFound(errors.NotFound):
+    code = "catalog.upload.not_found"
+
+
 class StoreNotFound(errors.NotFound):
     code = "catalog.store.not_found"
 
@@ -283,6 +296,18 @@ class PatchTestFailed(errors.Conflict):
 
 class VersionMismatch(errors.PreconditionFailed):
     code = "catalog.image.version_mismatch"
+
+
+class UploadBusy(errors.Conflict):
+    code = "catalog.upload.busy"
+
+
+class OffsetMismatch(errors.Conflict):
+    code = "catalog.upload.offset_mismatch"
+
+
+class TusUnsupported(errors.PreconditionFailed):
+    code = "catalog.upload.tus_unsupported"
 
 
 class UploadLost(errors.Conflict):

@@ -39,6 +39,7 @@ from kilo_catalog.service.metadefs import Metadefs
 from kilo_catalog.service.places import Places
 from kilo_catalog.service.protections import PropertyProtections, protection_rules
 from kilo_catalog.service.quotas import ProjectQuotas
+from kilo_catalog.service.resumable import ResumableUploads
 from kilo_catalog.service.staging import Staging
 from kilo_catalog.service.store_care import StoreCare
 from kilo_catalog.service.tags import Tags
@@ -209,6 +210,12 @@ class _Parts:
             runtime.new_id, quotas, timedelta(seconds=settings.imports.staged_for),
         )  # fmt: skip
         places = Places(self.stores, tuple(self.offered), self.policy, runtime.executor)
+        uploads = ResumableUploads(
+            self.unit_of_work, access, self.claims, self.intake, image_data, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
+            settings.upload.block_size, timedelta(seconds=settings.upload.lease),
+            timedelta(seconds=settings.upload.resumable_for),
+        )  # fmt: skip
         imports = Imports(
             self.unit_of_work, access, events, self.fetcher, tuple(settings.imports.regions),
             self.methods(), self.writable(), settings.default_store, runtime.clock,
@@ -242,6 +249,8 @@ class _Parts:
             conversions=conversions,
             tasks=tasks,
             locations=locations,
+            uploads=uploads,
+            clock=runtime.clock,
             cache=CacheAdmin(
                 self.unit_of_work,
                 access,
@@ -337,7 +346,7 @@ class _Parts:
             runtime.executor,
             runtime.clock,
             interval=upload.reap_every,
-            stale_after=upload.stale_after,
+            stale_after=max(upload.stale_after, upload.resumable_for + upload.lease),
         )
         return (reaper, OutboxRelay(self.unit_of_work, notifier, runtime.clock))
 

@@ -18,9 +18,11 @@ from kilo_catalog.service.members import Members
 from kilo_catalog.service.metadef_items import MetadefItems
 from kilo_catalog.service.metadefs import Metadefs
 from kilo_catalog.service.quotas import ProjectQuotas
+from kilo_catalog.service.resumable import ResumableUploads
 from kilo_catalog.service.staging import Staging
 from kilo_catalog.service.tags import Tags
 from kilo_catalog.service.tasks import Tasks
+from kilo_common.clock import Clock
 from kilo_common.policy import Policy
 
 
@@ -50,6 +52,8 @@ class ApiServices:
     cache: CacheAdmin
     members: Members
     locations: Locations
+    uploads: ResumableUploads
+    clock: Clock
     tags: Tags
     metadefs: Metadefs
     metadef_items: MetadefItems

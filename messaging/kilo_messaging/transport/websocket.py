@@ -1,12 +1,15 @@
 """The thin shell around a WebSocket session: a socket, a reader, a writer, and a pulse.
 
-The reader runs in the request's own greenlet, the writer beside it. Whoever has something to push
-puts it in a bounded line and never waits. While a client does not read, its requests are not read
-either; if that lasts, or if pushes fill the line, it is disconnected.
+The reader runs in the request's own greenlet, and a writer beside it while the socket does not take
+what is sent. Whoever has something to push puts it in a bounded line and never waits. While a
+client does not read, its requests are not read either; if that lasts, or if pushes fill the line,
+it is disconnected.
 """
 
 import logging
+import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,20 +97,25 @@ class WebSocketServer:
         host = environ.get("HTTP_HOST", "")
         if not origin_allowed(environ.get("HTTP_ORIGIN"), self._origins, host):
             raise OriginRefused("Pages of this origin may not connect (http.cors_origins)")
+        greeting, extensions = self._accept(environ)
+        taken = take_socket(environ)
+        pump = _Pump(taken, extensions, self._settings, self._clock)
+        session = self._open_session(environ, PushLine(pump.deliver, pump.offer))
+        try:
+            pump.run(greeting, session)
+        finally:
+            session.close()
+        return end_session(environ)
+
+    def _accept(self, environ: Environ) -> tuple[bytes, Sequence[Extension]]:
+        """The answer to the handshake, and what the two sides agree on."""
         deflate = [ServerPerMessageDeflateFactory()] if self._settings.deflate else None
         handshake = ServerProtocol(logger=log, extensions=deflate)
         answer = handshake.accept(_handshake(environ))
         if answer.status_code != 101:
             reason = (answer.body or b"").decode(errors="replace").strip()
             raise HandshakeInvalid(reason or "This is not a WebSocket handshake")
-        taken = take_socket(environ)
-        pump = _Pump(taken, handshake.extensions, self._settings, self._clock)
-        session = self._open_session(environ, PushLine(pump.deliver, pump.offer))
-        try:
-            pump.run(answer.serialize(), session)
-        finally:
-            session.close()
-        return end_session(environ)
+        return answer.serialize(), handshake.extensions
 
 
 class _Pump:
@@ -126,7 +134,12 @@ class _Pump:
         self._protocol.extensions = list(extensions)
         self._settings = settings
         self._clock = clock
-        self._outbox = Outbox(most=settings.send_queue, most_bytes=settings.send_queue_bytes)
+        self._outbox = Outbox(
+            most=settings.send_queue,
+            most_bytes=settings.send_queue_bytes,
+            try_to_write=self._try_to_write,
+            start_writer=self._start_writer,
+        )
         # Held while a frame is made and put in line, so that frames keep whole and in order;
         # nothing is waited for under it.
         self._sending = threading.Lock()
@@ -141,17 +154,17 @@ class _Pump:
         self._push_form = session.push_form
         self._on_room = session.has_room
         self._socket.settimeout(min(self._settings.ping_interval, self._settings.auth_interval))
-        writer = threading.Thread(target=self._write, name="websocket-writer", daemon=True)
-        writer.start()
         try:
             self._outbox.put(greeting)
             while self._read(session):
                 pass
             self._outbox.end()
+            self._outbox.wait_until_sent(GRACE)
+            self._shut(socket.SHUT_WR)
             self._linger()
         finally:
+            # From here on nothing is written: the number of the socket may soon be another's.
             self._outbox.end()
-            writer.join(GRACE)
             self._shut(socket.SHUT_RDWR)
 
     def deliver(self, frame: bytes) -> None:
@@ -307,6 +320,18 @@ class _Pump:
         timer.daemon = True
         timer.start()
 
+    def _try_to_write(self, data: bytes) -> int:
+        if isinstance(self._socket, ssl.SSLSocket):
+            return 0  # it must be asked itself, and that may wait
+        try:
+            # Around the socket's own methods, which wait up to its time limit.
+            return os.write(self._socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+
+    def _start_writer(self) -> None:
+        threading.Thread(target=self._write, name="websocket-writer", daemon=True).start()
+
     def _write(self) -> None:
         try:
             while (taken := self._outbox.take()) is not None:
@@ -316,7 +341,8 @@ class _Pump:
                     self._on_room()
         except OSError:
             self._outbox.end(drop=True)
-        self._shut(socket.SHUT_WR)
+            while self._outbox.take() is not None:
+                pass
 
     def _send_all(self, data: bytes) -> None:
         """Write to the socket, however slowly the client reads.

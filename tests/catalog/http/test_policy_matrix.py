@@ -28,6 +28,7 @@ ADMIN = "403 403 403 200 403 403 403 403 403"
 SEE_SHARED = "200 200 200 200 403 403 200 200 404"
 OWNER_200 = "403 200 200 200 403 403 403 403 404"
 OWNER_204 = "403 204 204 204 403 403 403 403 404"
+TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "4", "Upload-Offset": "0"}
 COPY = {"method": {"name": "copy-image"}, "stores": ["second"]}
 TASK = {
     "type": "import",
@@ -137,6 +138,12 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
      "403 400 400 400 400 403 403 403 404"),
     ("DELETE", "/v2/stores/<store>/<image_id>", "copied", None,
      "403 403 403 204 403 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/uploads", "queued", None,
+     "403 201 201 201 403 403 403 403 404"),
+    ("PATCH", "/v2/images/<image_id>/uploads/<upload_id>", "uploading", b"data",
+     "403 204 204 204 403 403 403 403 404"),
+    ("DELETE", "/v2/images/<image_id>/uploads/<upload_id>", "uploading", None,
+     "403 204 204 204 403 403 403 403 404"),
     ("PUT", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("DELETE", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/deactivate", "shared", None, OWNER_204),
@@ -175,7 +182,7 @@ def make(catalog: Catalog, kind: str) -> str:
     owner = catalog.as_("p1", "admin,member")
     visibility = kind if kind in ("private", "public", "community") else "shared"
     wanted: dict[str, Any] = {"visibility": visibility, "tags": ["t"]}
-    empty = kind in ("queued", "staged", "importing", "failed")
+    empty = kind in ("queued", "uploading", "staged", "importing", "failed")
     image_id = owner.create_raw(**wanted) if empty else owner.create_active(**wanted)
     path = f"/v2/images/{image_id}"
     if visibility == "shared":
@@ -189,6 +196,8 @@ def make(catalog: Catalog, kind: str) -> str:
         owner.request("PUT", f"{path}/stage", data=b"data", content_type=DATA)
     if kind in ("importing", "failed"):
         owner.request("POST", f"{path}/import", json={"method": {"name": "glance-direct"}})
+    if kind == "uploading":
+        owner.request("POST", f"{path}/uploads", headers=TUS)
     if kind == "copied":
         owner.request("POST", f"{path}/import", json=COPY)
         assert catalog.work() == 1
@@ -215,6 +224,13 @@ def make_namespace(catalog: Catalog, kind: str) -> str:
     return "N"
 
 
+def upload_of(catalog: Catalog, image_id: str) -> str:
+    """The upload that is under way: the name of the store's unfinished file."""
+    del image_id
+    names = [path.name for path in (catalog.folder / "images" / "uploads").iterdir()]
+    return max(names, key=lambda each: (catalog.folder / "images/uploads" / each).stat().st_ctime)
+
+
 def task_of(owner: Catalog, image_id: str) -> str:
     """The task of an image, if it has one."""
     answer = owner.request("GET", f"/v2/images/{image_id}/tasks")
@@ -224,7 +240,10 @@ def task_of(owner: Catalog, image_id: str) -> str:
 
 def send(caller: Catalog, method: str, path: str, body: Any) -> int:
     rest: dict[str, Any] = {}
-    if isinstance(body, bytes):
+    if "/uploads" in path:
+        kind = "application/offset+octet-stream"
+        rest = {"headers": TUS, "data": body, "content_type": kind if body else None}
+    elif isinstance(body, bytes):
         rest = {"data": body, "content_type": DATA}
     elif method == "PATCH":
         steps = [
@@ -253,6 +272,8 @@ def test_a_route_answers_each_caller_as_the_table_says(
             names["<namespace>"] = make_namespace(catalog, kind or "public namespace")
         elif kind:
             names["<image_id>"] = make(catalog, kind)
+        if "<upload_id>" in path:
+            names["<upload_id>"] = upload_of(catalog, names["<image_id>"])
         if "<task_id>" in path:
             owner = catalog.as_("p1", "admin,member")
             names["<task_id>"] = task_of(owner, names.get("<image_id>", ""))

@@ -12,7 +12,10 @@ from kilo_common.bus.errors import BusUnavailable
 from kilo_common.bus.kombu_transport.transport import KombuTransport
 from kilo_common.bus.target import Target
 from kilo_common.bus.transport import DEAD_REASON, Transport
+from kilo_common.testing.fault_proxy import FaultProxy
 
+CHANNEL_OPEN = b"\x00\x14\x00\x0a"
+"""Class 20, method 10."""
 pytestmark = pytest.mark.services
 
 
@@ -75,6 +78,29 @@ def test_a_queue_that_a_peer_made_otherwise_is_used_as_it_is(rabbit_url: str) ->
     assert set(inbox.bodies(2)) == {b"one", b"two"}
     quorum.stop(5)
     classic.stop(5)
+
+
+@pytest.mark.parametrize("scheme", ["rabbit", "qpid"])
+def test_a_connection_may_be_lost_while_a_channel_is_opened(rabbit_port: int, scheme: str) -> None:
+    address = Target(f"kilo-lost-{time.time_ns()}", exchange="kilo-lost").topic_address
+    proxies: list[FaultProxy] = []
+    opened: list[int] = []
+
+    def cut_at_once(sent: bytes) -> None:
+        if CHANNEL_OPEN in sent:
+            opened.append(len(opened))
+            if len(opened) in (2, 4):  # the second is the one that publishes
+                proxies[0].cut()
+
+    with FaultProxy("127.0.0.1", rabbit_port, on_sent=cut_at_once) as proxy:
+        proxies.append(proxy)
+        transport = open_transport(f"{scheme}://127.0.0.1:{proxy.port}/?temporary=true")
+        inbox = Inbox()
+        transport.publish(address, b"after all", timeout=20)
+        transport.consume(address, inbox)
+        assert inbox.bodies(1) == [b"after all"]
+        transport.stop(5)
+    assert len(opened) > 3
 
 
 @pytest.fixture

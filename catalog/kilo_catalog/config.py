@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from kilo_catalog.domain.import_request import ImportMethod
-from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.limits import ArtifactLimits, Limits
 from kilo_catalog.domain.locations import LocationSettings
 from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
@@ -183,13 +183,6 @@ class CacheSettings(Section, frozen=True):
     ] = ""
 
 
-class ArtifactSettings(Section, frozen=True):
-    """How much a project may have of each type of artifacts."""
-
-    most: Annotated[int, Meta(description="Artifacts of one type.", ge=0)] = 100_000
-    size: Annotated[int, Meta(description="Bytes of the artifacts of one type.", ge=0)] = 1 << 42
-
-
 class CatalogSettings(Section, frozen=True):
     """The image catalog."""
 
@@ -222,7 +215,7 @@ class CatalogSettings(Section, frozen=True):
             "no byte."
         ),
     ] = ""
-    artifacts: Annotated[ArtifactSettings, Meta(description="Artifacts.")] = ArtifactSettings()
+    artifacts: Annotated[ArtifactLimits, Meta(description="Artifacts.")] = ArtifactLimits()
     limits: Annotated[Limits, Meta(description="How big things may get.")] = Limits()
     quotas: Annotated[
         Quotas, Meta(description="What the images of each project may take together.")

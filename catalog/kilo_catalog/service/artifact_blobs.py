@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec import structs
 
-from kilo_catalog.config import ArtifactSettings
 from kilo_catalog.db.base import Doomed, Transaction, UnitOfWork
 from kilo_catalog.domain.artifact import Artifact, ArtifactBlob, ArtifactStatus
 from kilo_catalog.domain.artifact_type import Field, Kind
+from kilo_catalog.domain.limits import ArtifactLimits
 from kilo_catalog.errors import (
     ArtifactBlobExists,
     ArtifactBlobNotFound,
@@ -71,7 +71,7 @@ class ArtifactBlobs:
     clock: Clock
     new_id: IdSource
     fetcher: Fetcher
-    settings: ArtifactSettings
+    room: ArtifactLimits
 
     def upload(
         self,
@@ -98,7 +98,7 @@ class ArtifactBlobs:
             found = self.access.find(tx, context, type_name, artifact_id, "modify_artifact")
             field = self._check(tx, found, path)
             _check_content_type(field, content_type)
-            room = self.settings.size - tx.artifacts.usage(found.owner, found.type_name).size
+            room = self.room.size - tx.artifacts.usage(found.owner, found.type_name).size
             tx.doomed.add(doomed)  # forgotten when the artifact has it, removed otherwise
             return field, room
 

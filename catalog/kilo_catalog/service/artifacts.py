@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from kilo_catalog.config import ArtifactSettings
 from kilo_catalog.db.base import Doomed, Transaction, UnitOfWork
 from kilo_catalog.domain.artifact import (
     Artifact,
@@ -17,7 +16,7 @@ from kilo_catalog.domain.artifact import (
 from kilo_catalog.domain.artifact_changes import new_artifact, patched
 from kilo_catalog.domain.artifact_query import ArtifactPage, Pairs, parse_artifact_query
 from kilo_catalog.domain.artifact_type import ArtifactType
-from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.limits import ArtifactLimits, Limits
 from kilo_catalog.errors import (
     ArtifactIncomplete,
     ArtifactInvalid,
@@ -51,7 +50,7 @@ class Artifacts:
     clock: Clock
     new_id: IdSource
     limits: Limits
-    settings: ArtifactSettings
+    room: ArtifactLimits
 
     def create(self, context: RequestContext, type_name: str, body: object) -> Artifact:
         """Draft an artifact.
@@ -220,7 +219,7 @@ class Artifacts:
             raise ArtifactStateConflict("Only an artifact that is active can be public")
 
     def _check_room(self, tx: Transaction, artifact: Artifact) -> None:
-        most = self.settings.most
+        most = self.room.most
         if tx.artifacts.usage(artifact.owner, artifact.type_name).count >= most:
             raise QuotaExceeded(f"A project may have at most {most} artifacts of one type")
 

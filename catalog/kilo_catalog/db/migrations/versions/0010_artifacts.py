@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0008"
 
 _UTF8 = "utf8mb4"
 _TABLES = ("artifacts", "artifact_values", "artifact_words", "artifact_links", "artifact_types")

@@ -55,7 +55,7 @@ def make_operations(
         topics=topics,
         messages=messages,
         claims=claims,
-        health=HealthOperations(desk, topics, messages, claims),
+        health=HealthOperations(desk, topics, messages, claims, placing),
         sharing=ShareOperations(desk, get_key),
         subscriptions=SubscriptionOperations(desk, rules, hooks),
         pools=PoolOperations(desk, placing, main_uri),

@@ -148,6 +148,7 @@ class _Pump:
         self._on_room: Callable[[], None] = lambda: None
         self._partial = bytearray()
         self._partial_form = Form.TEXT
+        self._served: threading.Thread | None = None
 
     def run(self, greeting: bytes, session: OpenedSession) -> None:
         """Send `greeting`, then serve the connection until either side ends it."""
@@ -158,6 +159,7 @@ class _Pump:
             self._outbox.put(greeting)
             while self._read(session):
                 pass
+            self._wait_until_served()
             self._outbox.end()
             self._outbox.wait_until_sent(GRACE)
             self._shut(socket.SHUT_WR)
@@ -198,9 +200,22 @@ class _Pump:
             events = self._protocol.events_received()
         self._flush()
         messages = [found for event in events if (found := self._message(event)) is not None]
-        if messages:
+        self._wait_until_served()
+        if len(data) * 2 > CHUNK:
+            # There is more to come: it is read while this is done, and then its turn comes.
+            self._served = threading.Thread(
+                target=self._serve, args=(session, messages), name="websocket-serving", daemon=True
+            )
+            self._served.start()
+        elif messages:
             self._serve(session, messages)
         return bool(data) and self._protocol.state is State.OPEN
+
+    def _wait_until_served(self) -> None:
+        """Return when what was read before has been done."""
+        if self._served is not None:
+            self._served.join()
+            self._served = None
 
     def _serve(self, session: OpenedSession, messages: Sequence[tuple[bytes, Form]]) -> None:
         """Do what was asked, and send the answers as they come."""
@@ -250,6 +265,7 @@ class _Pump:
         if now - self._known_at < self._settings.auth_interval:
             return True
         self._known_at = now
+        self._wait_until_served()
         if session.is_known():
             return True
         self._disconnect(NOT_KNOWN, "the credentials have ended: connect and authenticate again")

@@ -33,7 +33,7 @@ class RouterTimes:
 
     refresh: float = 0.5
     """So old what is known of pools may be."""
-    entry: float = 5.0
+    entry: float = 2.0
     """So old a placement may be; shorter than a released name keeps its place."""
     settle: float = 1.25
     """After so long every process has seen a change: twice `refresh`, and some."""
@@ -155,6 +155,10 @@ class Router:
             opened = pool, self._open_pool(pool)
             self._opened[name] = opened
         return opened[1]
+
+    def names(self) -> list[str]:
+        """The names of all pools, the main one first."""
+        return [MAIN, *self._view().pools]
 
     def everywhere(self) -> list[tuple[str, Stores]]:
         """All stores with their names, the main one first."""

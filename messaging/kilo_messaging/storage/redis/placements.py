@@ -7,8 +7,7 @@ import msgspec
 
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.errors import PoolInUse
-from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore, in_use
 from kilo_messaging.storage.redis.keys import Keys, tag_of
 from kilo_messaging.storage.redis.link import RedisLink
 
@@ -41,7 +40,7 @@ class RedisPlacements(PlacementStore):
             for text in texts:
                 placement = _read(text)
                 if name in (placement.pool, placement.moving_to) and not _is_over(placement, now):
-                    raise PoolInUse(f"Topics lie on pool {name}: move them first", pool=name)
+                    raise in_use(name)
             if int(cursor) == 0:
                 break
         self._link.commands([("HDEL", self._pools, name), ("INCR", self._version)])

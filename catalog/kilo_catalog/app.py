@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from kilo_catalog.errors import MethodUnknown, PathNotFound
 from kilo_catalog.http import (
     actions,
+    artifacts,
     cache,
     image_data,
     images,
@@ -54,7 +55,7 @@ def create_app(services: ApiServices) -> Flask:
         versions, images, image_data, locations, introspection, imports, members, tags, actions,
         tasks, uploads,
     )  # fmt: skip
-    for noun in (*requests, metadefs, metadef_items, schemas, info, cache, openapi):
+    for noun in (*requests, metadefs, metadef_items, artifacts, schemas, info, cache, openapi):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

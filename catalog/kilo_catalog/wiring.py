@@ -17,6 +17,10 @@ from kilo_catalog.http.services import ApiServices, StoreInfo
 from kilo_catalog.http.wire import error_body
 from kilo_catalog.policy import DEFAULT_RULES
 from kilo_catalog.service.access import Access
+from kilo_catalog.service.artifact_access import ArtifactAccess
+from kilo_catalog.service.artifact_blobs import ArtifactBlobs
+from kilo_catalog.service.artifact_types import ArtifactTypes, standard_types
+from kilo_catalog.service.artifacts import Artifacts
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.cache_admin import CacheAdmin
 from kilo_catalog.service.conversions import Conversions
@@ -225,6 +229,17 @@ class _Parts:
             self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
             runtime.clock, quotas, places, imports, settings.locations,
         )  # fmt: skip
+        artifact_types = ArtifactTypes(self.unit_of_work, self.policy, standard_types())
+        artifact_access = ArtifactAccess(self.policy)
+        artifacts = Artifacts(
+            self.unit_of_work, artifact_access, artifact_types, events, self.removal,
+            runtime.clock, runtime.new_id, settings.limits, settings.artifacts,
+        )  # fmt: skip
+        artifact_blobs = ArtifactBlobs(
+            self.unit_of_work, artifact_access, artifacts, events, self.removal, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id,
+            self.fetcher, settings.artifacts,
+        )  # fmt: skip
         return ApiServices(
             images=images,
             image_data=image_data,
@@ -249,6 +264,9 @@ class _Parts:
             metadef_items=MetadefItems(
                 self.unit_of_work, self.metadef_access(), events, runtime.clock
             ),
+            artifacts=artifacts,
+            artifact_blobs=artifact_blobs,
+            artifact_types=artifact_types,
             quotas=quotas,
             policy=self.policy,
             stores={name: self.store_info(name, each) for name, each in self.offered.items()},

@@ -18,6 +18,7 @@ COMMANDS = {
     "images": "kilo_deploy.commands.images:images",
     "tasks": "kilo_deploy.commands.tasks:tasks",
     "subscriptions": "kilo_deploy.commands.subscriptions:subscriptions",
+    "pools": "kilo_deploy.commands.pools:pools",
     "stores": "kilo_deploy.commands.stores:stores",
     "metadefs": "kilo_deploy.commands.metadefs:metadefs",
     "db": "kilo_deploy.commands.db:db",

@@ -16,6 +16,7 @@ from kilo_catalog.db.models import (
     images,
     outbox,
 )
+from kilo_catalog.db.sql_artifact import SqlArtifacts
 from kilo_catalog.db.sql_cache import SqlCache
 from kilo_catalog.db.sql_listing import page_statement
 from kilo_catalog.db.sql_members import SqlMembers
@@ -108,6 +109,7 @@ class _SqlTransaction:
         self.outbox = _Outbox(connection)
         self.tasks = SqlTasks(connection, locks=locks)
         self.cache = SqlCache(connection)
+        self.artifacts = SqlArtifacts(connection, locks=locks)
 
 
 class _Images:

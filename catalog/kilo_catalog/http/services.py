@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.service.artifact_blobs import ArtifactBlobs
+from kilo_catalog.service.artifact_types import ArtifactTypes
+from kilo_catalog.service.artifacts import Artifacts
 from kilo_catalog.service.cache_admin import CacheAdmin
 from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.image_data import ImageData
@@ -54,6 +57,9 @@ class ApiServices:
     tags: Tags
     metadefs: Metadefs
     metadef_items: MetadefItems
+    artifacts: Artifacts
+    artifact_blobs: ArtifactBlobs
+    artifact_types: ArtifactTypes
     quotas: ProjectQuotas
     policy: Policy
     stores: Mapping[str, StoreInfo]

@@ -41,6 +41,12 @@ ADMIN_204 = "403 403 403 204 403 403 403 403 403"
 OWN_NAMESPACE = "200 200 200 200 403 403 404 404 404"
 ADMIN_OF_PRIVATE_204 = "403 403 403 204 403 403 404 404 404"
 NAMESPACE = "/v2/metadefs/namespaces/<namespace>"
+ARTIFACT = "/artifacts/<type_name>/<artifact_id>"
+ANY_MEMBER_201 = "403 201 201 201 403 403 201 403 201"
+OWN_ARTIFACT_200 = "403 200 200 200 403 403 404 404 404"
+ADMIN_OF_ARTIFACT = "403 403 403 200 403 403 404 404 404"
+BYTES = {"GET": "content", "PUT": "files/new", "DELETE": "files/away"}
+ELSEWHERE = "application/vnd+openstack.glare-custom-location+json"
 DEFINITION = {"name": "new", "title": "New", "type": "string"}
 
 # method, path, the image or namespace it is about, body, and the answer to each of the callers, in
@@ -53,6 +59,23 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/v2/openapi.json", "", None, EVERYBODY),
     ("GET", "/v2/schemas/<name>", "", None, EVERYBODY),
     ("GET", "/v2/schemas/metadefs/<name>", "", None, EVERYBODY),
+    ("GET", "/schemas", "", None, READERS),
+    ("POST", "/schemas", "", {"name": "recipes", "display_name": "Recipe"}, ANY_MEMBER_201),
+    ("GET", "/schemas/<name>", "", None, EVERYBODY),
+    ("GET", "/artifacts/<type_name>", "", None, READERS),
+    ("POST", "/artifacts/<type_name>", "private artifact", {"name": "new"}, ANY_MEMBER_201),
+    ("GET", ARTIFACT, "private artifact", None, OWN_NAMESPACE),
+    ("GET", ARTIFACT, "public artifact", None, READERS),
+    ("GET", f"{ARTIFACT}/dependencies", "private artifact", None, OWN_NAMESPACE),
+    ("PATCH", ARTIFACT, "private artifact", {"description": "x"}, OWN_ARTIFACT_200),
+    ("PATCH", ARTIFACT, "public artifact", {"description": "x"},
+     "403 200 200 200 403 403 403 403 403"),
+    ("PATCH", ARTIFACT, "private artifact", {"visibility": "public"}, ADMIN_OF_ARTIFACT),
+    ("PATCH", ARTIFACT, "private artifact", {"status": "deactivated"}, ADMIN_OF_ARTIFACT),
+    ("DELETE", ARTIFACT, "private artifact", None, "403 204 204 204 403 403 404 404 404"),
+    ("GET", f"{ARTIFACT}/<path:path>", "private artifact", None, OWN_NAMESPACE),
+    ("PUT", f"{ARTIFACT}/<path:path>", "drafted artifact", b"data", OWN_ARTIFACT_200),
+    ("DELETE", f"{ARTIFACT}/<path:path>", "drafted artifact", None, OWN_ARTIFACT_200),
     ("GET", "/v2/metadefs/resource_types", "", None, READERS),
     ("GET", "/v2/metadefs/namespaces", "", None, READERS),
     ("POST", "/v2/metadefs/namespaces", "", {"namespace": "new"}, ADMIN_201),
@@ -224,6 +247,23 @@ def make_namespace(catalog: Catalog, kind: str) -> str:
     return "N"
 
 
+def make_artifact(catalog: Catalog, kind: str) -> str:
+    """The only artifact there is: of p1, with bytes here and elsewhere."""
+    owner = catalog.as_("p1", "admin,member")
+    for each in owner.request("GET", "/artifacts/all").get_json()["artifacts"]:
+        owner.request("DELETE", f"/artifacts/all/{each['id']}")
+    answer = owner.request("POST", "/artifacts/generic", json={"name": "a"})
+    path = f"/artifacts/generic/{answer.get_json()['id']}"
+    owner.request("PUT", f"{path}/content", data=b"data", content_type=DATA)
+    away = {"url": "https://example.org/x", "md5": "0" * 32}
+    owner.request("PUT", f"{path}/files/away", json=away, content_type=ELSEWHERE)
+    if not kind.startswith("drafted"):
+        send(owner, "PATCH", path, {"status": "active"})
+    if kind.startswith("public"):
+        send(owner, "PATCH", path, {"visibility": "public"})
+    return path.rpartition("/")[2]
+
+
 def upload_of(catalog: Catalog, image_id: str) -> str:
     """The upload that is under way: the name of the store's unfinished file."""
     del image_id
@@ -249,7 +289,8 @@ def send(caller: Catalog, method: str, path: str, body: Any) -> int:
         steps = [
             {"op": "replace", "path": f"/{name}", "value": value} for name, value in body.items()
         ]
-        rest = {"json": steps, "content_type": V21}
+        media_type = "application/json-patch+json" if "/artifacts/" in path else V21
+        rest = {"json": steps, "content_type": media_type}
     elif body is not None:
         rest = {"json": body}
     return caller.request(method, path, **rest).status_code
@@ -266,10 +307,14 @@ def test_a_route_answers_each_caller_as_the_table_says(
     answers = []
     for project, role in CALLERS:
         schema = "tag" if "metadefs" in path else "image"
+        schema = "generic" if path.startswith("/schemas") else schema
         names = {"<name>": schema, "<path:tag>": "t", "<project_id>": "p2", "<path:name>": "t"}
-        names["<store>"] = "second"
+        names |= {"<store>": "second", "<type_name>": "generic"}
+        names["<path:path>"] = BYTES.get(method, "")
         if "namespace" in kind or path == "/v2/metadefs/namespaces":
             names["<namespace>"] = make_namespace(catalog, kind or "public namespace")
+        elif "artifact" in kind:
+            names["<artifact_id>"] = make_artifact(catalog, kind)
         elif kind:
             names["<image_id>"] = make(catalog, kind)
         if "<upload_id>" in path:

@@ -14,12 +14,15 @@ import json
 import threading
 import time
 import uuid
+from typing import Any
 from urllib.request import Request, urlopen
 
 import openstack
 from zaqarclient.queues import client as queues
 
 SUCCESS, FAILURE = "SUCCESS", "FAILURE"
+Handle = tuple[str, dict[str, str]]
+"""A URL, and the headers that make it good."""
 
 
 class SignalFailed(Exception):
@@ -29,7 +32,7 @@ class SignalFailed(Exception):
 class WaitCondition:
     """What the orchestrator holds."""
 
-    def __init__(self, zaqar, endpoint, name):
+    def __init__(self, zaqar: Any, endpoint: str, name: str) -> None:
         self._zaqar = zaqar
         self._endpoint = endpoint
         self._name = name
@@ -41,7 +44,7 @@ class WaitCondition:
             name, subscriber="topic:stack.events", ttl=3600, options={}, auto_create=True
         )
 
-    def handle(self):
+    def handle(self) -> Handle:
         """What a server needs to signal: OS::Zaqar::SignedQueueURL."""
         signed = self._queue.signed_url(paths=["messages"], methods=["POST"], ttl_seconds=600)
         headers = {
@@ -53,14 +56,15 @@ class WaitCondition:
         }
         return self._endpoint.rstrip("/") + signed["paths"][0], headers
 
-    def wait(self, count, timeout):
+    def wait(self, count: int, timeout: float) -> dict[str, str]:
         """The data of `count` signals, by the ids of who sent them.
 
         Raises:
             SignalFailed: one of them is a failure.
             TimeoutError: they did not come in time.
         """
-        heard, deadline = {}, time.monotonic() + timeout
+        heard: dict[str, str] = {}
+        deadline = time.monotonic() + timeout
         while len(heard) < count:
             signals = list(self._queue.pop())  # as Heat's engine asks, again and again
             for signal in signals:
@@ -74,13 +78,13 @@ class WaitCondition:
                 time.sleep(0.1)
         return heard
 
-    def delete(self):
+    def delete(self) -> None:
         """As the stack is deleted."""
         self._subscription.delete()
         self._queue.delete()
 
 
-def be_a_server(handle, name, status):
+def be_a_server(handle: Handle, name: str, status: str) -> None:
     """What runs in a server, which has no account: one POST."""
     url, headers = handle
     reason = "it is set up" if status == SUCCESS else "a package is missing"
@@ -93,7 +97,7 @@ def be_a_server(handle, name, status):
     urlopen(request).close()  # noqa: S310
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--broken", action="store_true", help="the last server fails")

@@ -225,6 +225,16 @@ def test_topics_that_share_dead_letters_stay_together(processes: Processes) -> N
         stores.topics.update(KEY, lambda old: {**old, "_dead_letter_queue": "alone"}, now())
 
 
+def test_a_topic_that_is_there_is_not_made_whatever_it_is_to_be(processes: Processes) -> None:
+    stores = processes.stores[1]
+    post(stores, "a")
+    post(stores, "b", key=TopicKey("demo", "alone"))
+    processes.move(KEY, "two")
+    assert not stores.topics.create(
+        KEY, {"_max_claim_count": 1, "_dead_letter_queue": "alone"}, now()
+    )
+
+
 def test_nothing_is_lost_or_doubled_while_two_processes_post_and_consume(
     processes: Processes,
 ) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from kilo_common.errors import Unavailable
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message
-from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
+from kilo_messaging.domain.topic import DEAD_LETTERS, Metadata, Topic, TopicKey
 from kilo_messaging.storage.base import (
     WINDOW,
     Change,
@@ -51,6 +51,8 @@ class PlacedTopics(TopicStore):
         self._router = router
 
     def create(self, key: TopicKey, metadata: Metadata, now: datetime) -> bool:
+        if DEAD_LETTERS in metadata and self.get(key) is not None:
+            return False  # where its dead letters would lie is of no interest
         return self._router.home(key, metadata).topics.create(key, metadata, now)
 
     def get(self, key: TopicKey) -> Topic | None:

@@ -177,6 +177,12 @@ def test_over_websocket_it_permits_the_same(client: Client, guarded: MessagingAp
     for action in ("message_list", "claim_create", "topic_delete", "topic_share", "authenticate"):
         assert status(action, "q") == 404
     assert status("subscription_create", "q") == 404
+    use |= share(client, methods=["POST"], paths=["subscriptions"])
+    assert status("subscription_create", "q") == 201
+    # To be told of what comes is not to read what was posted before.
+    assert status("subscription_create", "q", cursor="start") == 404
+    use |= share(client, methods=["GET", "POST"], paths=["messages", "subscriptions"])
+    assert status("subscription_create", "q", cursor="start") == 201
 
 
 def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:

@@ -225,12 +225,14 @@ class Connection:
         document = read_document(body, SubscriptionDocument)
         if document.subscriber:
             return self._kept(turn)
+        assert turn.request is not None
+        headers = self._session.headers_of(turn.request)
+        if document.cursor is not None and HEADER in headers:
+            # What was posted before is read, which to subscribe alone does not permit.
+            _check_scope(headers, "GET", params.topic, "messages")
         made = self._subscriptions.create(context, params.topic, document.ttl, document.cursor)
         self._session.push_form = turn.form
-        assert turn.request is not None
-        self._subscribers[made.id] = _Subscriber(
-            context.project_id, context.user_id, self._session.headers_of(turn.request)
-        )
+        self._subscribers[made.id] = _Subscriber(context.project_id, context.user_id, headers)
         answer = {"message": f"Subscription {made.id} created.", "subscription_id": made.id}
         return _answer(201, answer | self._place(made))
 
@@ -298,6 +300,10 @@ def _check_signed(headers: Mapping[str, str], action: str, body: bytes) -> None:
     """
     method, resource = SIGNED_ACTIONS.get(action, ("", ""))
     topic = read_params(body, schemas.TopicParameters).topic
+    _check_scope(headers, method, topic, resource)
+
+
+def _check_scope(headers: Mapping[str, str], method: str, topic: str, resource: str) -> None:
     paths = (f"/v2/{collection}/{topic}/{resource}" for collection in ("queues", "topics"))
     check_scope(headers, method, *paths)
 

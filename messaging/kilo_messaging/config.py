@@ -92,6 +92,14 @@ class WebSocketSettings(Section, frozen=True):
             gt=0,
         ),
     ] = 30.0
+    auth_interval: Annotated[
+        float,
+        Meta(
+            description="Seconds after which the credentials of a connection are looked at again; "
+            "where they have ended, so does the connection.",
+            gt=0,
+        ),
+    ] = 10.0
     max_subscriptions: Annotated[
         int, Meta(description="Subscriptions of one connection at most.", ge=1)
     ] = 100

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kilo_common.bus.listener import NotificationListener
@@ -27,7 +28,7 @@ from kilo_messaging.delivery.outgoing import Outgoing
 from kilo_messaging.policy import DEFAULTS
 from kilo_messaging.pool_stores import PoolStores
 from kilo_messaging.protocol.actions import ACTIONS
-from kilo_messaging.protocol.connection import Connection
+from kilo_messaging.protocol.connection import Connection, is_known
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.faults import error_body
 from kilo_messaging.protocol.pipeline import Pipeline
@@ -50,6 +51,7 @@ from kilo_messaging.storage.pools.stores import placing_stores
 from kilo_messaging.storage.redis.url import is_redis
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
+from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes
 from kilo_messaging.transport.websocket import OpenedSession, OpenSession, WebSocketServer
 
 __all__ = [
@@ -151,7 +153,10 @@ def build_over(
         settings.http.cors_origins,
     )
     limit = max(settings.limits.post, settings.limits.metadata) + _SPARE
-    app = MessagingApp(dispatcher, websocket, body_limit=limit)
+    times = StreamTimes(settings.websocket.ping_interval, settings.websocket.auth_interval)
+    streams = EventStreams(desk, following, runtime.clock, times)
+    known = partial(is_known, runtime.auth)
+    app = MessagingApp(dispatcher, websocket, streams, known, body_limit=limit)
     return MessagingApi(
         app=_gateway(app, stores, settings, runtime),
         services=(
@@ -289,6 +294,7 @@ def _session_opener(
         return OpenedSession(
             pipeline.take,
             subscriptions.begin,
+            connection.is_known,
             subscriptions.resume,
             lambda: session.push_form,
             close,

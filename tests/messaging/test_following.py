@@ -1,11 +1,13 @@
 """Following a topic from a cursor: nothing is missed, nothing comes twice, nobody is held up."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
+from kilo_common.clock import SystemClock
 from kilo_common.context import RequestContext
 from kilo_common.testing.clock import FakeClock
 from kilo_messaging.domain.cursor import BEGINNING, Cursor, parse_cursor
@@ -15,6 +17,7 @@ from kilo_messaging.service.following import PAGE, Follower, Following
 from kilo_messaging.service.messages import Draft
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.storage.base import Found, MessageStore
+from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes
 from kilo_messaging.wiring import MessagingApi
 
 KEY = TopicKey("demo", "news")
@@ -208,3 +211,44 @@ def test_a_text_that_is_no_cursor_is_refused(text: str) -> None:
 def test_a_cursor_is_read_as_it_was_written() -> None:
     cursor = Cursor("64b0c1a2f3e", 17)
     assert parse_cursor(str(cursor)) == cursor
+
+
+def test_a_stream_ends_when_its_client_is_not_known_any_more(
+    api: MessagingApi, following: Following, context: RequestContext, post: Callable[..., None]
+) -> None:
+    post(1)
+    known = [True, False]
+    streams = EventStreams(
+        api.operations.desk, following, SystemClock(), StreamTimes(pulse=9, auth_interval=0)
+    )
+    stream = streams.open(context, "news", "start", lambda: False, lambda: known.pop(0))
+    pieces = list(stream)
+    stream.close()
+    assert len(pieces) == 2
+    assert b'"body":1' in pieces[1]
+
+
+def test_a_stream_that_nobody_reads_keeps_little_and_goes_on_later(
+    api: MessagingApi,
+    following: Following,
+    context: RequestContext,
+    post: Callable[..., None],
+    wait_until: WaitUntil,
+) -> None:
+    size = 1000
+    streams = EventStreams(
+        api.operations.desk, following, SystemClock(), StreamTimes(pulse=9, auth_interval=9)
+    )
+    stream = streams.open(context, "news", "end", lambda: False, lambda: True)
+    pieces = iter(stream)
+    next(pieces)
+    post(0)
+    assert b'"body":0' in next(pieces)
+    for number in range(1, size):
+        post(int(f"1{number:0400d}"))
+    received = b""
+    while received.count(b"data:") < size - 1:
+        received += next(pieces)
+        assert len(received) < size * 1000
+    stream.close()
+    assert [int(each) for each in re.findall(rb'"body":1(\d+)', received)] == list(range(1, size))

@@ -1,12 +1,15 @@
 """The WebSocket session, frame by frame, without a socket."""
 
 import json
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
 import msgspec
 import pytest
 
+from kilo_common.errors import Unauthenticated, Unavailable
+from kilo_common.http.auth import AuthStrategy, Identity
 from kilo_common.runtime import Runtime
 from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection
@@ -26,14 +29,35 @@ def session() -> Session:
     return Session({}, echo_limit=100)
 
 
-@pytest.fixture
-def connection(api: MessagingApi, runtime: Runtime, session: Session) -> Connection:
+def connect(api: MessagingApi, auth: AuthStrategy, session: Session) -> Connection:
     desk = api.operations.desk
     hub = next(service for service in api.services if isinstance(service, PushHub))
     following = next(each for each in api.services if isinstance(each, Following))
     subscriptions = ConnectionSubscriptions(desk, hub, following, NOWHERE, most=10)
     dispatcher = Dispatcher(api.operations, ACTIONS)
-    return Connection(desk, dispatcher, runtime.auth, session, subscriptions)
+    return Connection(desk, dispatcher, auth, session, subscriptions)
+
+
+@pytest.fixture
+def connection(api: MessagingApi, runtime: Runtime, session: Session) -> Connection:
+    return connect(api, runtime.auth, session)
+
+
+class Tokens:
+    """An auth strategy that knows some tokens."""
+
+    challenge = ""
+
+    def __init__(self, *good: str) -> None:
+        self.good = set(good)
+        self.is_silent = False
+
+    def authenticate(self, headers: Mapping[str, str]) -> Identity:
+        if self.is_silent:
+            raise Unavailable("nobody answers")
+        if headers.get("x-auth-token") not in self.good:
+            raise Unauthenticated("a token is needed")
+        return Identity(headers.get("x-project-id", "demo"), "me", ("member",))
 
 
 def ask(connection: Connection, request: Any) -> Any:
@@ -187,3 +211,48 @@ def test_a_closed_session_stays_closed(session: Session) -> None:
     session.move(Phase.CLOSED)
     with pytest.raises(ValueError, match="closed"):
         session.move(Phase.OPEN)
+
+
+def as_holder(token: str, action: str, project: str = "demo", **body: Any) -> Any:
+    headers = HEADERS | {"X-Auth-Token": token, "X-Project-ID": project}
+    return {"action": action, "headers": headers, "body": body}
+
+
+def test_who_authenticated_is_known_as_long_as_the_token_is(
+    api: MessagingApi, session: Session
+) -> None:
+    tokens = Tokens("first", "second")
+    connection = connect(api, tokens, session)
+    assert connection.is_known()
+    ask(connection, as_holder("first", "authenticate"))
+    tokens.good.remove("first")
+    assert not connection.is_known()
+    assert ask(connection, as_holder("first", "authenticate"))["headers"] == {"status": 401}
+    ask(connection, as_holder("second", "authenticate"))
+    assert connection.is_known()
+    tokens.is_silent = True
+    assert connection.is_known()
+
+
+def test_a_subscription_rests_on_the_token_it_was_made_with(
+    api: MessagingApi, session: Session
+) -> None:
+    tokens = Tokens("first", "second", "other")
+    connection = connect(api, tokens, session)
+    made = ask(connection, as_holder("first", "subscription_create", topic_name="q"))
+    tokens.good.remove("first")
+    assert not connection.is_known()
+    # Another project's token is none of its business; a new one of its own project keeps it.
+    ask(connection, as_holder("other", "authenticate", project="elsewhere"))
+    assert not connection.is_known()
+    ask(connection, as_holder("second", "authenticate"))
+    assert connection.is_known()
+    tokens.good.remove("second")
+    tokens.good.add("third")
+    ask(connection, as_holder("third", "authenticate"))
+    subscription_id = made["body"]["subscription_id"]
+    ask(
+        connection,
+        as_holder("third", "subscription_delete", topic_name="q", subscription_id=subscription_id),
+    )
+    assert connection.is_known()

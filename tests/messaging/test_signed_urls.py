@@ -19,7 +19,8 @@ from kilo_messaging.protocol.actions import ACTIONS
 from kilo_messaging.protocol.connection import Connection
 from kilo_messaging.protocol.core import Dispatcher
 from kilo_messaging.protocol.session import Form, Session
-from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions
+from kilo_messaging.service.connection_subscriptions import ConnectionSubscriptions, PushLine
+from kilo_messaging.service.following import Following
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.service.sharing import SignedOrKnown
 from kilo_messaging.storage.key_file import KeyFile, KeyUnavailable
@@ -150,20 +151,24 @@ def test_another_key_signs_otherwise(
 def test_over_websocket_it_permits_the_same(client: Client, guarded: MessagingApi) -> None:
     do = guarded.operations
     hub = next(service for service in guarded.services if isinstance(service, PushHub))
+    following = next(each for each in guarded.services if isinstance(each, Following))
+    nowhere = PushLine(lambda _frame: None, lambda _frame: True)
     auth = SignedOrKnown(TokenOnly(), KEY.encode, do.desk.now)
     connection = Connection(
         do.desk,
         Dispatcher(do, ACTIONS),
         auth,
         Session({}, echo_limit=100),
-        ConnectionSubscriptions(do.desk, hub, lambda _frame: None, most=1),
+        ConnectionSubscriptions(do.desk, hub, following, nowhere, most=1),
     )
     use = share(client, methods=["POST"]) | {"Client-ID": "3381af92-2b9e-11e3-b191-71861300734c"}
 
     def status(action: str, topic: str, **body: Any) -> int:
         body |= {"topic_name": topic}
         request = {"action": action, "headers": use, "body": body}
-        answer = json.loads(connection.handle(json.dumps(request).encode(), Form.TEXT))
+        answer = json.loads(
+            connection.run(connection.begin(json.dumps(request).encode(), Form.TEXT))
+        )
         found: int = answer["headers"]["status"]
         return found
 

@@ -2,20 +2,24 @@
 
 import json
 import socket
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import websocket
 
 from kilo_common.clock import SystemClock
 from kilo_common.http.upgrade import TAKEOVER_KEY
 from kilo_messaging.config import WebSocketSettings
+from kilo_messaging.domain.cursor import Cursor
 from kilo_messaging.protocol.pipeline import Reply
 from kilo_messaging.protocol.session import Form
+from kilo_messaging.transport.http.event_stream import as_event
 from kilo_messaging.transport.websocket import OpenedSession, WebSocketServer
 from support.messaging_server import Server, ask, serving
 
@@ -65,20 +69,19 @@ def test_a_follower_that_hardly_reads_loses_nothing_and_delays_nobody(server: Se
     slow.close()
 
 
-def test_who_asks_and_does_not_read_is_not_read_and_then_disconnected() -> None:
+def nothing() -> None:
+    pass
+
+
+@contextmanager
+def served(
+    settings: WebSocketSettings,
+    take: Callable[[Sequence[tuple[bytes, Form]]], Iterator[list[Reply]]],
+    is_known: Callable[[], bool] = lambda: True,
+) -> Iterator[tuple[socket.socket, Future[Iterable[bytes]]]]:
+    """The client's end of a connection that is open, and what its server is at."""
     ours, theirs = socket.socketpair()
-    asked: list[bytes] = []
-
-    def take(frames: Sequence[tuple[bytes, Form]]) -> Iterator[list[Reply]]:
-        for frame, form in frames:
-            asked.append(frame)
-            yield [Reply(b"x" * 1_000_000, form)]
-
-    def nothing() -> None:
-        pass
-
-    opened = OpenedSession(take, nothing, nothing, lambda: Form.TEXT, nothing)
-    settings = WebSocketSettings(stall_limit=0.05)
+    opened = OpenedSession(take, nothing, is_known, nothing, lambda: Form.TEXT, nothing)
     server = WebSocketServer(lambda _environ, _line: opened, settings, SystemClock(), ())
     environ = {
         "REQUEST_METHOD": "GET",
@@ -90,10 +93,89 @@ def test_who_asks_and_does_not_read_is_not_read_and_then_disconnected() -> None:
         TAKEOVER_KEY: lambda: ours,
     }
     with closing(ours), closing(theirs), ThreadPoolExecutor(1) as thread:
-        serving_it = thread.submit(server, environ)
-        theirs.sendall(b"\x81\x81\0\0\0\0x" * 100)
+        yield theirs, thread.submit(server, environ)
+
+
+def test_who_asks_and_does_not_read_is_not_read_and_then_disconnected() -> None:
+    asked: list[bytes] = []
+
+    def take(frames: Sequence[tuple[bytes, Form]]) -> Iterator[list[Reply]]:
+        for frame, form in frames:
+            asked.append(frame)
+            yield [Reply(b"x" * 1_000_000, form)]
+
+    with served(WebSocketSettings(stall_limit=0.05), take) as (client, serving_it):
+        client.sendall(b"\x81\x81\0\0\0\0x" * 100)
         assert serving_it.result(10) == []
     assert 1 <= len(asked) < 20
+
+
+def test_who_is_not_known_any_more_is_disconnected_and_told_why() -> None:
+    known = [True, True, False]
+    settings = WebSocketSettings(auth_interval=0.01)
+    with served(settings, lambda _frames: iter(()), lambda: known.pop(0)) as (client, serving_it):
+        assert serving_it.result(10) == []
+        received = b""
+        while piece := client.recv(65536):
+            received += piece
+    assert struct.pack("!H", 4003) in received.partition(b"\r\n\r\n")[2]
+    assert known == []
+
+
+def test_a_topic_is_a_stream_of_events(server: Server) -> None:
+    server.post("stream", 1, {"two": 2})
+    first = events(server, "stream", "?cursor=start", 3)
+    assert first[0] == {"retry": "1000", "id": first[0]["id"]}
+    assert first[0]["id"].endswith(".0")
+    assert [json.loads(each["data"])["body"] for each in first[1:]] == [1, {"two": 2}]
+    assert json.loads(first[2]["data"])["cursor"] == first[2]["id"]
+    server.post("stream", 3)
+    again = events(server, "stream", "", 3, {"Last-Event-ID": first[1]["id"]})
+    assert [json.loads(each["data"])["body"] for each in again[1:]] == [{"two": 2}, 3]
+
+
+def events(
+    server: Server, queue: str, query: str, count: int, headers: dict[str, str] | None = None
+) -> list[dict[str, str]]:
+    """The first events of a stream, each as its fields."""
+    accept = {"Accept": "text/event-stream"} | (headers or {})
+    url = server.url(f"{queue}/messages{query}")
+    found: list[dict[str, str]] = [{}]
+    with requests.get(url, headers=accept | {"X-Project-ID": "demo"}, stream=True) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        for line in answer.iter_lines(chunk_size=1, decode_unicode=True):
+            if line:
+                name, _, value = line.partition(": ")
+                found[-1][name] = value
+            elif len(found) == count:
+                break
+            else:
+                found.append({})
+    return found
+
+
+def test_a_stream_that_is_silent_has_a_pulse_and_ends_with_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path, ping_interval=0.1) as server:
+        accept = {"Accept": "text/event-stream"}
+        with requests.get(server.url("q/messages"), headers=accept, stream=True) as answer:
+            lines = answer.iter_lines(chunk_size=1, decode_unicode=True)
+            assert [next(lines) for _ in range(4)][-1] == ":"
+            server.process.terminate()
+            assert all(line in ("", ":") for line in lines)
+        server.process.wait(10)
+
+
+@pytest.mark.parametrize("query", ["?cursor=x", "?cursor=1"])
+def test_a_stream_from_nowhere_is_refused(server: Server, query: str) -> None:
+    accept = {"Accept": "text/event-stream"}
+    answer = server.http.get(server.url(f"q/messages{query}"), headers=accept)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "messaging.cursor.invalid"
+
+
+def test_line_breaks_in_a_body_are_no_end_of_an_event() -> None:
+    event = as_event(b'{"body": [\r\n1,\n2]}', Cursor("1", 2))
+    assert event == b'id: 1.2\ndata: {"body": [ \ndata: 1,\ndata: 2]}\n\n'
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1.1.1", "-1.0", 5])

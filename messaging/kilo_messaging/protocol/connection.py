@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kilo_common.context import RequestContext
-from kilo_common.errors import KiloError
+from kilo_common.errors import KiloError, Unavailable
 from kilo_common.http.auth import AuthStrategy
 from kilo_common.http.status import status_of
 from kilo_messaging.domain.connection_subscription import ConnectionSubscription
@@ -23,7 +23,7 @@ from kilo_messaging.protocol.core import (
     read_params,
 )
 from kilo_messaging.protocol.faults import answer_body
-from kilo_messaging.protocol.session import Form, Session, SessionRequest
+from kilo_messaging.protocol.session import Form, Phase, Session, SessionRequest
 from kilo_messaging.protocol.subscription_schemas import (
     OneSubscription,
     SubscriptionDocument,
@@ -76,6 +76,14 @@ class Turn:
 Run = Callable[[Turn], Response]
 
 
+class _Subscriber(msgspec.Struct, frozen=True):
+    """Who made a subscription, and the headers that say so."""
+
+    project_id: str | None
+    user_id: str | None
+    headers: Mapping[str, str]
+
+
 class Connection:
     """One client's connection, without its socket."""
 
@@ -95,6 +103,7 @@ class Connection:
         self._session = session
         self._subscriptions = subscriptions
         self._ending = ending
+        self._subscribers: dict[str, _Subscriber] = {}
         self._own: Mapping[str, Run] = {
             "authenticate": self._authenticate,
             "subscription_create": self._subscribe,
@@ -138,6 +147,27 @@ class Connection:
         body = msgspec.json.encode(answer_body(outcome))
         return self._session.answer(turn.request, turn.form, status_of(outcome).value, body)
 
+    def is_known(self) -> bool:
+        """Whether the credentials that this connection rests on are still good.
+
+        They are those that it authenticated with, and those of its subscriptions. Where nobody can
+        say, they are.
+        """
+        resting_on = [subscriber.headers for subscriber in self._live_subscribers()]
+        if self._session.phase is Phase.AUTHENTICATED:
+            resting_on.append(self._session.known)
+        return all(
+            is_known(self._auth, headers)
+            for number, headers in enumerate(resting_on)
+            if headers not in resting_on[:number]
+        )
+
+    def _live_subscribers(self) -> list[_Subscriber]:
+        self._subscribers = {
+            name: each for name, each in self._subscribers.items() if self._subscriptions.has(name)
+        }
+        return list(self._subscribers.values())
+
     def _turn(self, request: SessionRequest, form: Form) -> Turn:
         headers = self._session.headers_of(request)
         who = self._auth.authenticate(headers)
@@ -173,6 +203,11 @@ class Connection:
     def _authenticate(self, turn: Turn) -> Response:
         assert turn.request is not None
         self._session.remember(turn.request)
+        context, _body = turn.asked
+        headers = self._session.headers_of(turn.request)
+        for name, each in self._subscribers.items():
+            if (each.project_id, each.user_id) == (context.project_id, context.user_id):
+                self._subscribers[name] = msgspec.structs.replace(each, headers=headers)
         return _answer(200, {"message": "Authentified."})
 
     def _subscribe(self, turn: Turn) -> Response:
@@ -183,6 +218,10 @@ class Connection:
             return self._kept(turn)
         made = self._subscriptions.create(context, params.topic, document.ttl, document.cursor)
         self._session.push_form = turn.form
+        assert turn.request is not None
+        self._subscribers[made.id] = _Subscriber(
+            context.project_id, context.user_id, self._session.headers_of(turn.request)
+        )
         answer = {"message": f"Subscription {made.id} created.", "subscription_id": made.id}
         return _answer(201, answer | self._place(made))
 
@@ -229,6 +268,17 @@ class Connection:
         """How far a subscription is that follows its topic; nothing for others."""
         cursor = self._subscriptions.cursor(subscription.id)
         return {} if cursor is None else {"cursor": str(cursor)}
+
+
+def is_known(auth: AuthStrategy, headers: Mapping[str, str]) -> bool:
+    """Whether these credentials are still good; where nobody can say, they are."""
+    try:
+        auth.authenticate(headers)
+    except Unavailable:
+        return True
+    except KiloError:
+        return False
+    return True
 
 
 def _check_signed(headers: Mapping[str, str], action: str, body: bytes) -> None:

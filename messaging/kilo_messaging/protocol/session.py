@@ -93,6 +93,11 @@ class Session:
         own = {name.lower(): text for name, text in request.headers.items() if text is not None}
         return self._known | own
 
+    @property
+    def known(self) -> Mapping[str, str]:
+        """The headers that hold for requests that do not say otherwise."""
+        return self._known
+
     def remember(self, request: SessionRequest) -> None:
         """The request's headers named a caller that was recognised: they hold from now on."""
         self._known = self.headers_of(request)

@@ -97,6 +97,11 @@ class ConnectionSubscriptions:
         self._present[made.id] = made
         return made
 
+    def has(self, subscription_id: str) -> bool:
+        """Whether the subscription has not ended."""
+        present = self._present.get(subscription_id)
+        return present is not None and present.is_live(self._desk.now())
+
     def cursor(self, subscription_id: str) -> Cursor | None:
         """How far a subscription is that follows its topic; None for others."""
         follower = self._followers.get(subscription_id)
@@ -162,10 +167,8 @@ class ConnectionSubscriptions:
 
     def _offer_to(self, subscription_id: str) -> Offer:
         def offer(frame: bytes, _cursor: Cursor) -> bool:
-            present = self._present.get(subscription_id)
-            if present is None or not present.is_live(self._desk.now()):
-                return False  # it has ended, and nobody resumes it
-            return self._line.offer(frame)
+            # Where it has ended it is refused, and nobody resumes it.
+            return self.has(subscription_id) and self._line.offer(frame)
 
         return offer
 

@@ -33,7 +33,7 @@ from kilo_messaging.transport.outbox import Outbox
 log = logging.getLogger(__name__)
 CHUNK = 262144
 """Bytes read at once: what a client has sent without waiting is then done together."""
-GOING_AWAY, TOO_SLOW, FAILED = 1001, 1013, 1011
+GOING_AWAY, TOO_SLOW, FAILED, NOT_KNOWN = 1001, 1013, 1011, 4003
 GRACE = 1.0
 """Seconds that a client which is disconnected has to take what is under way."""
 
@@ -46,6 +46,8 @@ class OpenedSession:
     """Does what messages ask for."""
     answered: Callable[[], None]
     """To be called when answers are in line: what follows from them may come."""
+    is_known: Callable[[], bool]
+    """Whether the credentials that it rests on are still good."""
     has_room: Callable[[], None]
     """To be called when there is room again for what was offered."""
     push_form: Callable[[], Form]
@@ -128,7 +130,7 @@ class _Pump:
         # Held while a frame is made and put in line, so that frames keep whole and in order;
         # nothing is waited for under it.
         self._sending = threading.Lock()
-        self._heard_at = clock.monotonic()
+        self._heard_at = self._known_at = self._asked_at = clock.monotonic()
         self._push_form: Callable[[], Form] = lambda: Form.TEXT
         self._on_room: Callable[[], None] = lambda: None
         self._partial = bytearray()
@@ -138,7 +140,7 @@ class _Pump:
         """Send `greeting`, then serve the connection until either side ends it."""
         self._push_form = session.push_form
         self._on_room = session.has_room
-        self._socket.settimeout(self._settings.ping_interval)
+        self._socket.settimeout(min(self._settings.ping_interval, self._settings.auth_interval))
         writer = threading.Thread(target=self._write, name="websocket-writer", daemon=True)
         writer.start()
         try:
@@ -165,7 +167,7 @@ class _Pump:
 
     def _read(self, session: OpenedSession) -> bool:
         """Take what the client sent and answer it; whether there may be more."""
-        if not self._has_room():
+        if not (self._has_room() and self._is_known(session)):
             return False
         try:
             data = self._socket.recv(CHUNK)
@@ -229,11 +231,26 @@ class _Pump:
         message, self._partial = bytes(self._partial), bytearray()
         return message, self._partial_form
 
+    def _is_known(self, session: OpenedSession) -> bool:
+        """Whether who is served is still who they said; looked at from time to time."""
+        now = self._clock.monotonic()
+        if now - self._known_at < self._settings.auth_interval:
+            return True
+        self._known_at = now
+        if session.is_known():
+            return True
+        self._disconnect(NOT_KNOWN, "the credentials have ended: connect and authenticate again")
+        return False
+
     def _beat(self) -> bool:
         """Nothing was heard for a while: ask whether somebody is there, or give up."""
-        if self._clock.monotonic() - self._heard_at >= self._settings.idle_limit:
+        now = self._clock.monotonic()
+        if now - self._heard_at >= self._settings.idle_limit:
             self._disconnect(GOING_AWAY, "nothing was heard for too long")
             return False
+        if now - max(self._heard_at, self._asked_at) < self._settings.ping_interval * 0.99:
+            return True
+        self._asked_at = now
         with self._sending:
             if self._protocol.state is not State.OPEN:
                 return False

@@ -4,7 +4,7 @@ It routes by itself: the API has one table of paths and one dispatcher behind it
 would only wrap each answer once more on the way of every single message.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -31,7 +31,9 @@ from kilo_messaging.errors import (
 )
 from kilo_messaging.protocol.core import Dispatcher, Request, Response
 from kilo_messaging.service.arrivals import never
+from kilo_messaging.service.connection_subscriptions import END
 from kilo_messaging.transport.http.documents import HOME_TYPE, home_document, versions_document
+from kilo_messaging.transport.http.event_stream import EVENT_STREAM, EventStreams
 from kilo_messaging.transport.http.routes import Route, find_route
 
 JSON = "application/json"
@@ -49,8 +51,21 @@ Session = Callable[[Environ], Iterable[bytes]]
 class MessagingApp:
     """Messaging API v2."""
 
-    def __init__(self, dispatcher: Dispatcher, websocket: Session, *, body_limit: int) -> None:
-        """`websocket` serves a request that asks for an upgrade, until that connection ends."""
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        websocket: Session,
+        streams: EventStreams,
+        is_known: Callable[[Mapping[str, str]], bool],
+        *,
+        body_limit: int,
+    ) -> None:
+        """`websocket` serves a request that asks for an upgrade, until that connection ends.
+
+        `is_known` tells by a request's headers whether its client still is.
+        """
+        self._is_known = is_known
+        self._streams = streams
         self._dispatcher = dispatcher
         self._websocket = websocket
         self._body_limit = body_limit
@@ -66,6 +81,10 @@ class MessagingApp:
             return _send(start_response, method, Response(300, self._versions), [])
         if "HTTP_URL_SIGNATURE" in environ:
             check_scope(RequestHeaders(environ), method, path)
+        if EVENT_STREAM in environ.get("HTTP_ACCEPT", "") and method in ("GET", "HEAD"):
+            route = find_route(method, path)
+            if route.action == "message_list":
+                return self._stream(environ, start_response, route.names["topic_name"])
         check_accept(environ, HOME_TYPE if path == "/v2/" else JSON)
         if path == "/v2/":
             _only_get(method)
@@ -101,6 +120,28 @@ class MessagingApp:
         )
         extra = [("Deprecation", DEPRECATED_SINCE)] if action == "message_get" else []
         return _send(start_response, method, response, extra)
+
+    def _stream(
+        self, environ: Environ, start_response: StartResponse, topic_name: str
+    ) -> Iterable[bytes]:
+        """Follow the topic. No Client-ID is needed: an EventSource cannot send one."""
+        query = parse_query(environ.get("QUERY_STRING", ""))
+        start = environ.get("HTTP_LAST_EVENT_ID") or query.get("cursor", END)
+        context: RequestContext = environ[CONTEXT_KEY]
+        stream = self._streams.open(
+            context,
+            topic_name,
+            start,
+            environ.get(ENDING_KEY, never),
+            lambda: self._is_known(RequestHeaders(environ)),
+        )
+        # A proxy that collects what it passes on would keep the events from the client.
+        headers = [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
+        start_response("200 OK", [("Content-Type", EVENT_STREAM), *headers])
+        if environ["REQUEST_METHOD"] == "HEAD":
+            stream.close()
+            return []
+        return stream
 
     def _document(self, environ: Environ, method: str) -> bytes | None:
         """The body of a request that may have one; None if it is empty."""

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from kilo_catalog.errors import MethodUnknown, PathNotFound
 from kilo_catalog.http import (
     actions,
+    cache,
     image_data,
     images,
     imports,
@@ -28,7 +29,7 @@ from kilo_catalog.http import (
 from kilo_catalog.http.services import ApiServices
 from kilo_common.errors import InvalidInput
 
-_MINOR_VERSION = re.compile(r"/v2\.(\d|1[0-7])(?=/|$)")
+_MINOR_VERSION = re.compile(r"/v2\.(\d|1[0-8])(?=/|$)")
 
 
 class CatalogFlask(Flask):
@@ -52,7 +53,7 @@ def create_app(services: ApiServices) -> Flask:
         versions, images, image_data, locations, introspection, imports, members, tags, actions,
         tasks,
     )  # fmt: skip
-    for noun in (*requests, metadefs, metadef_items, schemas, info, openapi):
+    for noun in (*requests, metadefs, metadef_items, schemas, info, cache, openapi):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

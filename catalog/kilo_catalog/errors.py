@@ -10,6 +10,7 @@ InvalidInput
 ├── StoreUnknown             no store of that name is configured
 ├── ImportInvalid            the body of an import or of a task cannot be understood
 ├── ConversionInvalid        there is no such conversion
+├── LocationInvalid          the body names no data that can be read, or is malformed
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
@@ -53,6 +54,7 @@ Conflict
 │   └── TaskChanged
 ├── PatchTestFailed          a `test` in a PATCH does not hold
 ├── UploadLost               the upload's claim on the image ended before the upload did
+├── ClaimContradicted        what is said of a location's data is not what is known of it
 ├── ImportConflict           the image's state, or its stores, do not allow the import
 ├── TaskEnded                the task is not in a state in which that can be done
 ├── TaskLost                 the worker's lease on the task ended
@@ -98,6 +100,10 @@ class ImportInvalid(errors.InvalidInput):
 
 class ConversionInvalid(errors.InvalidInput):
     code = "catalog.conversion.invalid"
+
+
+class LocationInvalid(errors.InvalidInput):
+    code = "catalog.location.invalid"
 
 
 class UploadMismatch(errors.InvalidInput):
@@ -172,6 +178,10 @@ class ImageDeactivated(errors.Forbidden):
     code = "catalog.image.deactivated"
 
 
+class CacheInvalid(errors.InvalidInput):
+    code = "catalog.cache.invalid"
+
+
 class ImageNotFound(errors.NotFound):
     code = "catalog.image.not_found"
 
@@ -211,6 +221,14 @@ class StoreNotFound(errors.NotFound):
 
 class LocationNotFound(errors.NotFound):
     code = "catalog.location.not_found"
+
+
+class CacheAbsent(errors.NotFound):
+    code = "catalog.cache.absent"
+
+
+class CacheNotFound(errors.NotFound):
+    code = "catalog.cache.not_found"
 
 
 class SchemaNotFound(errors.NotFound):
@@ -287,6 +305,10 @@ class MetadefExists(errors.Conflict):
 
 class MetadefChanged(RecordChanged):
     code = "catalog.metadef.changed"
+
+
+class ClaimContradicted(errors.Conflict):
+    code = "catalog.location.contradicted"
 
 
 class ImportConflict(errors.Conflict):

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from kilo_common.config import Section
@@ -155,6 +156,21 @@ class PoolSettings(Section, frozen=True):
     ] = 10.0
 
 
+class EncryptionSettings(Section, frozen=True):
+    """Encryption at rest, for topics that ask for it (`_enable_encrypt_messages`)."""
+
+    keys: Annotated[
+        dict[str, str],
+        Meta(
+            description="Keys by name, each 32 random bytes in base64 (openssl rand -base64 32). "
+            "One stays as long as there are messages encrypted with it."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    active: Annotated[
+        str, Meta(description="The name of the key to encrypt with. Empty: topics cannot ask.")
+    ] = ""
+
+
 class SignedUrlSettings(Section, frozen=True):
     """Pre-signed URLs."""
 
@@ -269,6 +285,9 @@ class MessagingSettings(Section, frozen=True):
     )
     pools: Annotated[PoolSettings, Meta(description="Stores beside the database.")] = PoolSettings()
     events: Annotated[EventSettings, Meta(description="Events as messages.")] = EventSettings()
+    encryption: Annotated[EncryptionSettings, Meta(description="Encryption at rest.")] = (
+        EncryptionSettings()
+    )
     signed_urls: Annotated[SignedUrlSettings, Meta(description="Pre-signed URLs.")] = (
         SignedUrlSettings()
     )

@@ -49,6 +49,8 @@ from kilo_messaging.storage.pools.placing import Pools
 from kilo_messaging.storage.pools.router import Router, RouterTimes
 from kilo_messaging.storage.pools.stores import placing_stores
 from kilo_messaging.storage.redis.url import is_redis
+from kilo_messaging.storage.sealing.seal import Seal
+from kilo_messaging.storage.sealing.stores import sealing_stores
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
 from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes
@@ -127,7 +129,7 @@ def build_over(
 ) -> MessagingApi:
     """The service over any store."""
     stores, pools = _with_pools(stores, settings, runtime)
-    desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
+    desk = _desk(stores, settings, runtime)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
@@ -174,7 +176,7 @@ def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     """What delivers to subscribers, in a process of its own. Raises as `build`."""
     opened, _database = _open_stores(settings, runtime)
     stores, pools = _with_pools(opened, settings, runtime)
-    desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
+    desk = _desk(stores, settings, runtime)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
@@ -200,10 +202,21 @@ def _open_stores(settings: MessagingSettings, runtime: Runtime) -> tuple[Stores,
     return open_sql_store(database), database
 
 
+def _desk(stores: Stores, settings: MessagingSettings, runtime: Runtime) -> Desk:
+    return Desk(
+        stores,
+        _policy(settings),
+        settings.limits,
+        runtime.clock,
+        runtime.new_id,
+        can_encrypt=bool(settings.encryption.active),
+    )
+
+
 def _with_pools(
     main: Stores, settings: MessagingSettings, runtime: Runtime
 ) -> tuple[Stores, Pools]:
-    """The main store and its pools as one, and what operators do with pools."""
+    """The main store and its pools as one, encrypted, and what operators do with pools."""
     opener = PoolStores(runtime, STORES, settings.durable)
     times = RouterTimes(patience=settings.pools.move_wait)
     if Capability.BETWEEN_PROCESSES not in runtime.transport.capabilities:
@@ -215,7 +228,10 @@ def _with_pools(
         main_weight=settings.pools.main_weight,
         times=times,
     )
-    return placing_stores(router), Pools(router, opener.prepare, runtime.clock)
+    seal = Seal(settings.encryption.keys, settings.encryption.active)
+    return sealing_stores(placing_stores(router), seal), Pools(
+        router, opener.prepare, runtime.clock
+    )
 
 
 def _gateway(

@@ -15,6 +15,7 @@ from kilo_catalog.domain.image import (
     DataFacts,
     Image,
     ImageStatus,
+    Location,
     UploadClaim,
     Visibility,
     bury,
@@ -144,6 +145,25 @@ class UnitOfWorkContract:
         assert found == filled
         assert (found.status, found.size, found.upload) == (ImageStatus.ACTIVE, 5, None)
         assert [each.key for each in found.locations] == [upload.id]
+
+    def test_a_blob_is_known_by_the_image_that_has_it_or_is_getting_it(
+        self, records: Records
+    ) -> None:
+        def known(store: str, key: str) -> bool:
+            return records.unit_of_work.read(lambda tx: tx.images.has_blob(store, key))
+
+        places = (Location("main", "a_b"), Location("web", "http://x/y", ours=False))
+        kept = image(locations=(structs.replace(places[0], metadata=(("k", "v"),)), places[1]))
+        records.add(kept)
+        assert records.get(kept.id) == kept
+        waiting = image(1)
+        records.add(waiting)
+        records.update(claim(waiting, UploadClaim("upload-1", "main", T0)))
+        assert [known("main", key) for key in ("a_b", "upload-1", "a%", "axb", "a")] == [
+            True, True, False, False, False
+        ]  # fmt: skip
+        assert known("web", "http://x/y")
+        assert not known("web", "a_b")
 
     def test_an_unknown_image_is_not_found(self, records: Records) -> None:
         with pytest.raises(ImageNotFound):

@@ -205,6 +205,29 @@ def test_watch_prints_what_is_posted(stack: StackProcess) -> None:
         watch.kill()
 
 
+def test_a_topic_moves_to_a_pool_and_back(stack: StackProcess, tmp_path: Path) -> None:
+    info = find_running(stack.state_dir)
+    assert info is not None
+    place = ("--state-dir", str(stack.state_dir))
+    headers = {**sign_in(info, info.project, {}), "Client-ID": "0" * 32}
+    client = ApiClient(info.messaging_url, headers)
+    client.json("POST", "/v2/topics/work/messages", {"messages": [{"body": 1}, {"body": 2}]})
+    client.json("PUT", "/v2/pools/east", {"uri": f"sqlite:///{tmp_path}/east.db", "weight": 0})
+    assert kilostack("topics", "where", "work", *place).stdout == "main\n"
+    done = kilostack("topics", "move", "work", "east", *place)
+    assert done.stdout == (
+        "Moved work to pool east: 2 messages, 0 subscriptions, 0 deliveries.\n"
+    ), done.stderr
+    assert kilostack("topics", "where", "work", *place).stdout == "east\n"
+    found = client.json("GET", "/v2/topics/work/messages?echo=true")["messages"]
+    assert [each["body"] for each in found] == [1, 2]
+    again = kilostack("topics", "move", "work", "east", *place)
+    assert again.stdout == "work lies on pool east already.\n"
+    refused = kilostack("topics", "move", "work", "west", *place)
+    assert refused.returncode != 0
+    assert "There is no pool west" in refused.stderr
+
+
 def test_watch_without_a_stack_says_how_to_start_one() -> None:
     done = kilostack("topics", "watch", "x", "--url", "ws://127.0.0.1:1")
     assert done.returncode == 2

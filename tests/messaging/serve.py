@@ -1,4 +1,4 @@
-"""Runs the service in a process: `python serve.py DATABASE_URL WEBSOCKET_SETTINGS LIMITS`;
+"""Runs the service in a process: `python serve.py DATABASE_URL PORT WEBSOCKET_SETTINGS LIMITS`;
 prints its port when ready."""
 
 from gevent import monkey
@@ -23,7 +23,7 @@ from kilo_messaging import wiring  # noqa: E402
 from kilo_messaging.config import LimitSettings, MessagingSettings, WebSocketSettings  # noqa: E402
 
 
-def main(database: str, websocket: dict[str, Any], limits: dict[str, Any]) -> None:
+def main(database: str, port: int, websocket: dict[str, Any], limits: dict[str, Any]) -> None:
     settings = MessagingSettings(
         http=HttpSettings(cors_origins=("https://friend.test",)),
         database=DatabaseSettings(url=database),
@@ -45,11 +45,11 @@ def main(database: str, websocket: dict[str, Any], limits: dict[str, Any]) -> No
         upgrade(settings.database, schema)
     api = wiring.build(settings, runtime)
     ServiceGroup(api.services).start()
-    server = HttpServer(api.app, "127.0.0.1", 0, name="messaging")
+    server = HttpServer(api.app, "127.0.0.1", port, name="messaging")
     server.start()
     gevent.signal_handler(signal.SIGTERM, lambda: (server.stop(20.0), os._exit(0)))
     print(server.url.rpartition(":")[2], flush=True)
     gevent.wait()
 
 
-main(sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3]))
+main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), json.loads(sys.argv[4]))

@@ -21,12 +21,17 @@ class Server:
     """A running service."""
 
     def __init__(
-        self, database: str, websocket: dict[str, Any], limits: dict[str, Any] | None = None
+        self,
+        database: str,
+        port: int,
+        websocket: dict[str, Any],
+        limits: dict[str, Any] | None = None,
     ) -> None:
         """`websocket` are settings of WebSocket connections."""
         environ = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+        settings = [json.dumps(websocket), json.dumps(limits or {})]
         self.process = subprocess.Popen(
-            [sys.executable, str(SERVE), database, json.dumps(websocket), json.dumps(limits or {})],
+            [sys.executable, str(SERVE), database, str(port), *settings],
             stdout=subprocess.PIPE,
             env=environ,
         )
@@ -65,8 +70,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, **websocket: Any) -> Iterator[Server]:
-    server = Server(f"sqlite:///{folder}/messaging.db", websocket)
+def serving(folder: Path, *, port: int = 0, **websocket: Any) -> Iterator[Server]:
+    server = Server(f"sqlite:///{folder}/messaging.db", port, websocket)
     try:
         yield server
     finally:
@@ -76,7 +81,7 @@ def serving(folder: Path, **websocket: Any) -> Iterator[Server]:
 @contextmanager
 def serving_store(database: str, **limits: Any) -> Iterator[Server]:
     """A service over the store at that URL."""
-    server = Server(database, {}, limits)
+    server = Server(database, 0, {}, limits)
     try:
         yield server
     finally:

@@ -22,6 +22,7 @@ from kilo_catalog.db.memory_metadef import MemoryMetadefs
 from kilo_catalog.db.memory_task import MemoryTasks
 from kilo_catalog.domain.image import FILLING, STAGED, Image, ImageStatus, filled_until
 from kilo_catalog.domain.listing import ImagePage, ListQuery, SortKey, in_reach, meets
+from kilo_catalog.domain.locations import has_blob
 from kilo_catalog.domain.member import Member, MemberStatus
 from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import (
@@ -157,6 +158,13 @@ class _Images:
         expired.sort(key=lambda pair: pair[0])
         return [image for _until, image in expired[:limit]]
 
+    def list_with_data(self, after: str, limit: int) -> Sequence[Image]:
+        found = [each for each in self.rows.values() if each.locations and each.id > after]
+        return sorted(found, key=lambda each: each.id)[:limit]
+
+    def has_blob(self, store: str, key: str) -> bool:
+        return any(has_blob(image, store, key) for image in self.rows.values())
+
     def usage(self, owner: str | None) -> Usage:
         own = [
             image
@@ -208,6 +216,9 @@ class _Doomed:
     def extend(self, store: str, key: str, due_at: datetime) -> None:
         if (store, key) in self.rows:
             self.add(Doomed(store, key, due_at))
+
+    def has(self, store: str, key: str) -> bool:
+        return (store, key) in self.rows
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         due = [doomed for doomed in self.rows.values() if doomed.due_at <= now]

@@ -35,6 +35,7 @@ from kilo_catalog.domain.image import (
     filled_until,
 )
 from kilo_catalog.domain.listing import ImagePage, ListQuery, in_reach
+from kilo_catalog.domain.locations import has_blob
 from kilo_catalog.domain.member import MemberStatus
 from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
 from kilo_common.db.database import Database
@@ -193,6 +194,21 @@ class _Images:
         )
         return [_to_image(row) for row in self._connection.execute(statement)]
 
+    def list_with_data(self, after: str, limit: int) -> Sequence[Image]:
+        rows = self._connection.execute(
+            sa.select(images)
+            .where(~images.c.deleted, images.c.locations != "[]", images.c.id > after)
+            .order_by(images.c.id)
+            .limit(limit)
+        )
+        return [_to_image(row) for row in rows]
+
+    def has_blob(self, store: str, key: str) -> bool:
+        table, like = images.c, f"%{key}%"
+        near = sa.or_(table.locations.like(like), table.staged.like(like), table.upload_id == key)
+        rows = self._connection.execute(sa.select(images).where(~table.deleted, near))
+        return any(has_blob(_to_image(row), store, key) for row in rows)
+
     def usage(self, owner: str | None) -> Usage:
         filling = sa.case((images.c.status.in_(_values(FILLING)), 1), else_=0)
         staged = sa.case((images.c.status.in_(_values(STAGED)), images.c.size), else_=0)
@@ -227,6 +243,10 @@ class _Doomed:
             .where(same, doomed_blobs.c.due_at < due_at)
             .values(due_at=due_at)
         )
+
+    def has(self, store: str, key: str) -> bool:
+        same = (doomed_blobs.c.store == store) & (doomed_blobs.c.key == key)
+        return self._connection.scalar(sa.select(doomed_blobs.c.key).where(same)) is not None
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         statement = (

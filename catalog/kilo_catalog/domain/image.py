@@ -70,11 +70,15 @@ class Visibility(Enum):
     """The owner's project."""
 
 
-class Location(Struct, frozen=True):
+class Location(Struct, frozen=True, omit_defaults=True):
     """One copy of an image's data: a key in a store."""
 
     store: str
     key: str
+    metadata: tuple[tuple[str, str], ...] = ()
+    """What clients have noted about it."""
+    ours: bool = True
+    """Whether the data goes with the image; what is on the web stays there."""
 
 
 class UploadClaim(Struct, frozen=True):

@@ -153,6 +153,13 @@ DETAILS: Mapping[tuple[str, str], Details] = {
     ("POST", "/v2/tasks"): Details("Make a task.", 201, "task", Body("new_task")),
     ("GET", "/v2/tasks/<task_id>"): Details("Show a task.", answer="task"),
     ("DELETE", "/v2/tasks/<task_id>"): _nothing("Forget a task that has ended."),
+    ("GET", "/v2/cache"): Details("What this node has cached, and what waits.", answer="object"),
+    ("DELETE", "/v2/cache"): _nothing("Empty this node's cache, its queue, or both."),
+    ("PUT", "/v2/cache/<image_id>"): _nothing("Have an image cached.", 202),
+    ("DELETE", "/v2/cache/<image_id>"): _nothing("Take an image out of cache and queue."),
+    ("GET", "/v2/cache/nodes/<image_id>"): Details("The URLs of nodes that have it.", answer="any"),
+    ("POST", "/v2/cache/clean"): _nothing("Remove from the cache what is of no use."),
+    ("POST", "/v2/cache/prune"): _nothing("Remove from the cache what is too much."),
     ("DELETE", "/v2/stores/<store>/<image_id>"): _nothing("Remove one copy of an image's data."),
     ("GET", "/v2/info/stores"): Details("The stores.", answer="object"),
     ("GET", "/v2/info/stores/detail"): Details(

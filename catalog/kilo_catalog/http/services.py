@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.service.cache_admin import CacheAdmin
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
@@ -40,7 +42,9 @@ class ApiServices:
     introspection: Introspection
     staging: Staging
     imports: Imports
+    conversions: Conversions
     tasks: Tasks
+    cache: CacheAdmin
     members: Members
     locations: Locations
     tags: Tags

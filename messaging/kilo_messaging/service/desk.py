@@ -22,6 +22,8 @@ class Desk:
     limits: LimitSettings
     clock: Clock
     new_id: IdSource
+    can_encrypt: bool = False
+    """Whether there is a key to encrypt bodies with."""
 
     def now(self) -> datetime:
         """The time that an operation takes for its own; one operation asks once."""
@@ -37,6 +39,7 @@ class Desk:
             default_ttl=limits.default_ttl,
             max_delay=limits.max_delay,
             post=limits.post,
+            can_encrypt=self.can_encrypt,
         )
 
     def permit(self, context: RequestContext, rule: str) -> None:

@@ -90,6 +90,13 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
         )
     ),
     ("POST", f"{NAMESPACE}/tags/<path:name>", "public namespace without", None, ADMIN_201),
+    ("GET", "/v2/cache", "", None, ADMIN),
+    ("DELETE", "/v2/cache", "", None, ADMIN_204),
+    ("PUT", "/v2/cache/<image_id>", "shared", None, "403 403 403 202 403 403 403 403 403"),
+    ("DELETE", "/v2/cache/<image_id>", "cached", None, ADMIN_204),
+    ("GET", "/v2/cache/nodes/<image_id>", "shared", None, ADMIN),
+    ("POST", "/v2/cache/clean", "", None, ADMIN_204),
+    ("POST", "/v2/cache/prune", "", None, ADMIN_204),
     ("GET", "/v2/info/stores", "", None, EVERYBODY),
     ("GET", "/v2/info/stores/detail", "", None, ADMIN),
     ("GET", "/v2/info/import", "", None, EVERYBODY),
@@ -124,12 +131,20 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/v2/images/<image_id>/introspection", "private", None,
      "200 200 200 200 403 403 404 404 404"),
     ("PUT", "/v2/images/<image_id>/file", "queued", b"data", OWNER_204),
+    ("GET", "/v2/images/<image_id>/locations", "shared", None,
+     "403 403 403 200 200 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/locations", "queued", {"url": "http://web.test/x"},
+     "403 400 400 400 400 403 403 403 404"),
     ("DELETE", "/v2/stores/<store>/<image_id>", "copied", None,
      "403 403 403 204 403 403 403 403 404"),
     ("PUT", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("DELETE", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/deactivate", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/reactivate", "deactivated", None, OWNER_204),
+    ("POST", "/v2/images/<image_id>/actions/convert", "shared",
+     {"disk_format": "qcow2", "in_place": True}, "403 202 202 202 403 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/actions/convert", "shared", {"disk_format": "qcow2"},
+     "403 202 202 202 403 403 202 403 404"),
     ("PUT", "/v2/images/<image_id>/stage", "queued", b"data", OWNER_204),
     ("POST", "/v2/images/<image_id>/import", "staged", {"method": {"name": "glance-direct"}},
      "403 202 202 202 403 403 403 403 404"),
@@ -168,6 +183,8 @@ def make(catalog: Catalog, kind: str) -> str:
             owner.request("POST", f"{path}/members", json={"member": project})
     if kind == "deactivated":
         owner.request("POST", f"{path}/actions/deactivate")
+    if kind == "cached":
+        owner.request("PUT", f"/v2/cache/{image_id}")
     if kind in ("staged", "importing", "failed"):
         owner.request("PUT", f"{path}/stage", data=b"data", content_type=DATA)
     if kind in ("importing", "failed"):

@@ -6,15 +6,15 @@ until when, and what was removed; it notes what breaks a promise instead of stop
 
 import http.client
 import json
-import random
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ HEADERS = {"Client-ID": str(uuid.uuid4()), "X-Project-ID": "demo"}
 BATCH = 20
 LIMIT = 10
 GRACE = 60
+_GOLDEN = 0.6180339887
 Name: TypeAlias = tuple[int, int]
 """A message: its group and its number there."""
 
@@ -34,7 +35,7 @@ class Plan:
     ordering: str = "none"
     groups: int = 1
     consumers: int = 32
-    crash: float = 0.02
+    crash: float = 0.04
     """Share of claims whose consumer dies with them: before, or halfway through, its removals."""
     release: float = 0.02
     """Share of claims that are given back."""
@@ -58,12 +59,17 @@ class Ledger:
     _removed_at: dict[Name, float] = field(default_factory=dict)
     _next: Counter[int] = field(default_factory=Counter)
     """By group, the number that may come next; those before it are removed, or may be soon."""
+    _fates: Iterator[int] = field(default_factory=lambda: count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def done(self) -> bool:
         """Whether everything that was posted was removed."""
         return len(self.removed) == len(self.posted)
+
+    def fate(self) -> float:
+        """What becomes of a claim, between 0 and 1: spread so that no fate is missed for long."""
+        return next(self._fates) * _GOLDEN % 1
 
     def posting(self, some: Iterable[Name]) -> None:
         """These are about to be posted."""
@@ -186,7 +192,6 @@ def _post(where: tuple[str, str], plan: Plan, ledger: Ledger, groups: Sequence[i
 
 def _consume(where: tuple[str, str], plan: Plan, ledger: Ledger, over: threading.Event) -> None:
     """Claim and remove until everything is gone."""
-    chance = random.Random()
     quiet_since = time.monotonic()
     with closing(Client(*where)) as client:
         while not (over.is_set() and ledger.done):
@@ -194,7 +199,7 @@ def _consume(where: tuple[str, str], plan: Plan, ledger: Ledger, over: threading
             answer = client.ask("POST", f"/claims?limit={LIMIT}", {"ttl": plan.ttl, "grace": GRACE})
             if answer is not None:
                 quiet_since = time.monotonic()
-                _work(client, plan, ledger, answer["messages"], asked, chance.random())
+                _work(client, plan, ledger, answer["messages"], asked, ledger.fate())
             elif time.monotonic() - quiet_since > plan.patience:
                 return
             else:

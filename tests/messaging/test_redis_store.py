@@ -28,6 +28,7 @@ from support.redis_server import DURABLE, RedisServer, running
 
 KEY = TopicKey("project", "topic")
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 SAFE = {"appendonly": "yes", "appendfsync": "always", "maxmemory": "0"}
 
 
@@ -38,6 +39,18 @@ def opened(url: str, *, durable: bool = True) -> Stores:
 def post(stores: Stores, name: str, key: TopicKey = KEY, ttl: int = 3600) -> None:
     message = new_message(message_id=name, body=b'"x"', ttl=ttl, delay=0, client_id="me", now=NOW)
     stores.messages.post(key, lambda _topic: [message], NOW)
+
+
+def subscribed(key: TopicKey) -> Subscription:
+    return Subscription(
+        id=SUBSCRIPTION,
+        key=key,
+        subscriber="http://hook.example/",
+        ttl=36000,
+        options=read_options({}),
+        given={},
+        created_at=NOW,
+    )
 
 
 @pytest.fixture
@@ -64,6 +77,7 @@ def test_what_was_acknowledged_survives_the_kill_of_the_server(server: RedisServ
 
     with closing(opened(server.url)) as stores, ThreadPoolExecutor(8) as posters:
         stores.topics.create(KEY, {"colour": "red"}, NOW)
+        kept_subscription = stores.subscriptions.create(subscribed(KEY), NOW)
         posting = [posters.submit(keep_posting, poster) for poster in range(8)]
         assert enough.wait(30)
         held = stores.claims.create(KEY, Claim(id="c", ttl=60, grace=60, created_at=NOW), 5)
@@ -81,6 +95,11 @@ def test_what_was_acknowledged_survives_the_kill_of_the_server(server: RedisServ
         topic = stores.topics.get(KEY)
         assert topic is not None
         assert topic.metadata == {"colour": "red"}
+        assert stores.subscriptions.get(KEY, SUBSCRIPTION, NOW) == kept_subscription
+        notices = stores.deliveries.pending(
+            KEY, SUBSCRIPTION, failed=False, after=0, limit=100_000, now=NOW
+        )
+        assert set(acknowledged) <= {each.notice.message_id for each in notices}
 
 
 @pytest.mark.services
@@ -165,16 +184,7 @@ def test_a_delivery_is_found_though_who_posted_it_died_before_planning_it(
         closing(opened(f"{durable_redis.url}?prefix=unplanned:")) as stores,
         durable_redis.client as client,
     ):
-        subscription = Subscription(
-            id="00000000-0000-0000-0000-000000000001",
-            key=KEY,
-            subscriber="http://hook.example/",
-            ttl=36000,
-            options=read_options({}),
-            given={},
-            created_at=NOW,
-        )
-        stores.subscriptions.create(subscription, NOW)
+        stores.subscriptions.create(subscribed(KEY), NOW)
         post(stores, "one", ttl=36000)
         client.delete(Keys("unplanned:").due)
         lease = later + timedelta(seconds=60)

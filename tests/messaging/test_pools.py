@@ -1,6 +1,7 @@
 """Pools, flavors and moves: through the API in process, and on stores under load."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -211,6 +212,31 @@ def test_a_topic_can_go_back_to_where_it_was(processes: Processes) -> None:
     assert listed(processes.main) == listed(stores) == ["a"]
 
 
+def test_a_pool_that_is_away_holds_up_only_its_own_topics() -> None:
+    main, beside = open_memory_store(), open_memory_store()
+
+    def open_pool(wanted: Pool) -> Stores:
+        if wanted.name == "away":
+            raise Unavailable("down")
+        return beside
+
+    for each in (pool("away", 0), pool("here", 1)):
+        main.placements.put_pool(each)
+    gone = TopicKey("demo", "gone")
+    main.placements.place(gone, "away", now())
+    stores = placing_stores(Router(main, open_pool, SystemClock(), times=QUICK))
+    post(stores, "a")
+    assert listed(beside) == ["a"]
+    claim = Claim(id="claim", ttl=60, grace=60, created_at=now())
+    assert not stores.claims.create(TopicKey("demo", "none"), claim, 1)
+    assert not stores.deliveries.claim(now(), now(), limit=9, each=9)
+    stores.messages.sweep(now(), 9, now())
+    with pytest.raises(Unavailable):
+        post(stores, "b", key=gone)
+    with pytest.raises(Unavailable):
+        stores.topics.page("demo", after="", limit=9)
+
+
 def test_topics_that_share_dead_letters_stay_together(processes: Processes) -> None:
     stores = processes.stores[1]
     stores.topics.create(KEY, {"_max_claim_count": 1, "_dead_letter_queue": "dead"}, now())
@@ -248,11 +274,13 @@ def test_nothing_is_lost_or_doubled_while_two_processes_post_and_consume(
             name = f"p{number}-{len(posted[number]):06}"
             post(processes.stores[number], name)
             posted[number].append(name)
+            time.sleep(0)  # lets the others run where threads are greenlets
 
     def keep_consuming(number: int) -> None:
         while not stopped.is_set():
             found = processes.stores[number].messages.pop(KEY, 3, now())
             consumed[number].extend(each.id for each in found)
+            time.sleep(0)
 
     with ThreadPoolExecutor(4) as pool:
         working = [pool.submit(keep_posting, number) for number in range(2)]

@@ -59,7 +59,7 @@ from kilo_messaging.storage.sealing.seal import Seal
 from kilo_messaging.storage.sealing.stores import sealing_stores
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
-from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes
+from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes, with_signed_query
 from kilo_messaging.transport.websocket import OpenedSession, OpenSession, WebSocketServer
 
 __all__ = [
@@ -181,7 +181,7 @@ def build_over(
         dispatcher, websocket, streams, known, body_limit=limit, limits=_limits(settings)
     )
     return MessagingApi(
-        app=_gateway(app, stores, settings, runtime),
+        app=with_signed_query(_gateway(app, stores, settings, runtime)),
         services=(
             *_services(operations, hub, settings, runtime),
             following,

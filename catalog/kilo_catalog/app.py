@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from kilo_catalog.errors import MethodUnknown, PathNotFound
 from kilo_catalog.http import (
     actions,
+    artifacts,
     cache,
     image_data,
     images,
@@ -24,6 +25,7 @@ from kilo_catalog.http import (
     schemas,
     tags,
     tasks,
+    uploads,
     versions,
 )
 from kilo_catalog.http.services import ApiServices
@@ -51,9 +53,9 @@ def create_app(services: ApiServices) -> Flask:
     app.url_map.merge_slashes = False
     requests = (
         versions, images, image_data, locations, introspection, imports, members, tags, actions,
-        tasks,
+        tasks, uploads,
     )  # fmt: skip
-    for noun in (*requests, metadefs, metadef_items, schemas, info, cache, openapi):
+    for noun in (*requests, metadefs, metadef_items, artifacts, schemas, info, cache, openapi):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

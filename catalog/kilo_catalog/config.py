@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from kilo_catalog.domain.import_request import ImportMethod
-from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.limits import ArtifactLimits, Limits
 from kilo_catalog.domain.locations import LocationSettings
 from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
@@ -72,6 +72,13 @@ class UploadSettings(Section, frozen=True):
             ge=1.0,
         ),
     ] = 60.0
+    resumable_for: Annotated[
+        float,
+        Meta(
+            description="Seconds for which a resumable upload (tus) waits for its next request.",
+            ge=60.0,
+        ),
+    ] = 86400.0
     stale_after: Annotated[
         float,
         Meta(
@@ -208,6 +215,7 @@ class CatalogSettings(Section, frozen=True):
             "no byte."
         ),
     ] = ""
+    artifacts: Annotated[ArtifactLimits, Meta(description="Artifacts.")] = ArtifactLimits()
     limits: Annotated[Limits, Meta(description="How big things may get.")] = Limits()
     quotas: Annotated[
         Quotas, Meta(description="What the images of each project may take together.")

@@ -77,4 +77,14 @@ DEFAULT_RULES: Mapping[str, str] = {
     "cache_list": "rule:admin",
     "cache_delete": "rule:admin",
     "stores_info_detail": "rule:admin",
+    "get_artifacts": "rule:reader",
+    "get_artifact": "rule:admin or (rule:reader and (project_id:%(owner)s or "
+    "'public':%(visibility)s))",
+    "add_artifact": "rule:admin_or_owner",
+    "modify_artifact": "rule:admin_or_owner",
+    "publicize_artifact": "rule:admin",
+    "deactivate_artifact": "rule:admin",
+    "download_artifact": "rule:get_artifact",
+    "download_deactivated_artifact": "rule:admin",
+    "declare_artifact_type": "rule:member",
 }

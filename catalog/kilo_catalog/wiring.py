@@ -17,6 +17,10 @@ from kilo_catalog.http.services import ApiServices, StoreInfo
 from kilo_catalog.http.wire import error_body
 from kilo_catalog.policy import DEFAULT_RULES
 from kilo_catalog.service.access import Access
+from kilo_catalog.service.artifact_access import ArtifactAccess
+from kilo_catalog.service.artifact_blobs import ArtifactBlobs
+from kilo_catalog.service.artifact_types import ArtifactTypes, standard_types
+from kilo_catalog.service.artifacts import Artifacts
 from kilo_catalog.service.blob_removal import BlobRemoval
 from kilo_catalog.service.cache_admin import CacheAdmin
 from kilo_catalog.service.conversions import Conversions
@@ -35,6 +39,7 @@ from kilo_catalog.service.metadefs import Metadefs
 from kilo_catalog.service.places import Places
 from kilo_catalog.service.protections import PropertyProtections, protection_rules
 from kilo_catalog.service.quotas import ProjectQuotas
+from kilo_catalog.service.resumable import ResumableUploads
 from kilo_catalog.service.staging import Staging
 from kilo_catalog.service.store_care import StoreCare
 from kilo_catalog.service.tags import Tags
@@ -205,6 +210,12 @@ class _Parts:
             runtime.new_id, quotas, timedelta(seconds=settings.imports.staged_for),
         )  # fmt: skip
         places = Places(self.stores, tuple(self.offered), self.policy, runtime.executor)
+        uploads = ResumableUploads(
+            self.unit_of_work, access, self.claims, self.intake, image_data, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
+            settings.upload.block_size, timedelta(seconds=settings.upload.lease),
+            timedelta(seconds=settings.upload.resumable_for),
+        )  # fmt: skip
         imports = Imports(
             self.unit_of_work, access, events, self.fetcher, tuple(settings.imports.regions),
             self.methods(), self.writable(), settings.default_store, runtime.clock,
@@ -218,6 +229,17 @@ class _Parts:
             self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
             runtime.clock, quotas, places, imports, settings.locations,
         )  # fmt: skip
+        artifact_types = ArtifactTypes(self.unit_of_work, self.policy, standard_types())
+        artifact_access = ArtifactAccess(self.policy)
+        artifacts = Artifacts(
+            self.unit_of_work, artifact_access, artifact_types, events, self.removal,
+            runtime.clock, runtime.new_id, settings.limits, settings.artifacts,
+        )  # fmt: skip
+        artifact_blobs = ArtifactBlobs(
+            self.unit_of_work, artifact_access, artifacts, events, self.removal, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id,
+            self.fetcher, settings.artifacts,
+        )  # fmt: skip
         return ApiServices(
             images=images,
             image_data=image_data,
@@ -227,6 +249,8 @@ class _Parts:
             conversions=conversions,
             tasks=tasks,
             locations=locations,
+            uploads=uploads,
+            clock=runtime.clock,
             cache=CacheAdmin(
                 self.unit_of_work,
                 access,
@@ -240,6 +264,9 @@ class _Parts:
             metadef_items=MetadefItems(
                 self.unit_of_work, self.metadef_access(), events, runtime.clock
             ),
+            artifacts=artifacts,
+            artifact_blobs=artifact_blobs,
+            artifact_types=artifact_types,
             quotas=quotas,
             policy=self.policy,
             stores={name: self.store_info(name, each) for name, each in self.offered.items()},
@@ -319,7 +346,7 @@ class _Parts:
             runtime.executor,
             runtime.clock,
             interval=upload.reap_every,
-            stale_after=upload.stale_after,
+            stale_after=max(upload.stale_after, upload.resumable_for + upload.lease),
         )
         return (reaper, OutboxRelay(self.unit_of_work, notifier, runtime.clock))
 

@@ -63,6 +63,17 @@ class LimitSettings(Section, frozen=True):
     ] = True
 
 
+class RateSettings(Section, frozen=True):
+    """How much one project may ask for; each process counts for itself."""
+
+    requests: Annotated[
+        float, Meta(description="Requests of one project in a second; 0: no limit.", ge=0)
+    ] = 0.0
+    burst: Annotated[
+        int, Meta(description="So many at once, after a rest; then the rate holds.", ge=1)
+    ] = 100
+
+
 class WebSocketSettings(Section, frozen=True):
     """Bounds of one WebSocket connection."""
 
@@ -277,9 +288,17 @@ class MessagingSettings(Section, frozen=True):
             "crash. With --ephemeral, or false here, there is only a warning."
         ),
     ] = True
+    test_clock: Annotated[
+        bool,
+        Meta(
+            description="Let tests move the service's clock (`POST /v2/_test/clock`); only where "
+            "messages may be lost. With --ephemeral it is true."
+        ),
+    ] = False
     limits: Annotated[LimitSettings, Meta(description="What a client may ask for.")] = (
         LimitSettings()
     )
+    rate: Annotated[RateSettings, Meta(description="Requests of one project.")] = RateSettings()
     websocket: Annotated[WebSocketSettings, Meta(description="WebSocket connections.")] = (
         WebSocketSettings()
     )

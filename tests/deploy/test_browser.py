@@ -128,6 +128,33 @@ def test_the_example_shows_a_topic(page: Page, stack: Beside) -> None:
     assert shown == ['"first"', '{"second":2}']
 
 
+def test_an_event_source_follows_with_a_signed_url_and_comes_back(
+    page: Page, stack: Beside
+) -> None:
+    stack.post("events", 1)
+    page.run("""(async () => {
+      const wanted = { topic_name: "events", paths: ["messages"], methods: ["GET"] };
+      const signed = await client.ask("topic_share", wanted);
+      const query = new URLSearchParams({
+        "URL-Signature": signed.signature, "URL-Expires": signed.expires, "URL-Methods": "GET",
+        "URL-Paths": signed.paths[0], "X-Project-ID": signed.project, cursor: "start",
+      });
+      globalThis.heard = [];
+      globalThis.source = new EventSource(`/messaging${signed.paths[0]}?${query}`);
+      source.onmessage = (event) => heard.push(JSON.parse(event.data).body);
+      globalThis.untilHeard = async (count) => {
+        while (heard.length < count) await new Promise((again) => setTimeout(again, 10));
+        return heard;
+      };
+    })()""")
+    stack.post("events", 2)
+    assert page.run("untilHeard(2)") == [1, 2]
+    stack.restart()
+    stack.post("events", 3)
+    assert page.run("untilHeard(3)") == [1, 2, 3]
+    page.run("source.close()")
+
+
 def test_the_dashboard_shows_what_arrives(page: Page, stack: Beside) -> None:
     headers = dict(sign_in(stack.info, stack.info.project, {}))
     found = page.run(f"""(async () => {{

@@ -15,7 +15,7 @@ from kilo_common.settings import DatabaseSettings
 from kilo_common.testing.clock import FakeClock
 from kilo_common.testing.runtime import make_runtime
 from kilo_messaging import wiring
-from kilo_messaging.config import MessagingSettings
+from kilo_messaging.config import MessagingSettings, SignedUrlSettings
 from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.wiring import MessagingApi
 from support.databases import ReadyDatabases
@@ -50,7 +50,8 @@ def sql_api(
     settings = MessagingSettings(
         database=DatabaseSettings(
             url=ready_databases.place(wiring.SCHEMA, tmp_path / "messaging.db")
-        )
+        ),
+        signed_urls=SignedUrlSettings(key="a key for the tests"),
     )
     made = wiring.build(settings, runtime)
     yield made

@@ -16,6 +16,7 @@ from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.storage.redis.store import open_redis_store
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from support.databases import ReadyDatabases
+from support.placed import placed_stores
 from support.redis_server import RedisServer
 
 
@@ -31,6 +32,12 @@ class TestMemoryStore(MessageStoreContract):
     @pytest.fixture
     def stores(self) -> Stores:
         return open_memory_store()
+
+
+class TestPlacedStore(MessageStoreContract):
+    @pytest.fixture
+    def stores(self) -> Stores:
+        return placed_stores()
 
 
 class TestSqliteStore(MessageStoreContract):

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from kilo_catalog.db.base_artifact import ArtifactRepository
 from kilo_catalog.db.base_cache import CacheRepository
 from kilo_catalog.db.base_metadef import MetadefRepository
 from kilo_catalog.db.base_task import TaskRepository
@@ -214,6 +215,9 @@ class Transaction(Protocol):
 
     @property
     def cache(self) -> CacheRepository: ...
+
+    @property
+    def artifacts(self) -> ArtifactRepository: ...
 
     @property
     def doomed(self) -> DoomedRepository: ...

@@ -17,6 +17,7 @@ from kilo_catalog.db.base import (
     Work,
 )
 from kilo_catalog.db.base_cache import CacheEntry
+from kilo_catalog.db.memory_artifact import MemoryArtifacts
 from kilo_catalog.db.memory_cache import MemoryCache
 from kilo_catalog.db.memory_metadef import MemoryMetadefs
 from kilo_catalog.db.memory_task import MemoryTasks
@@ -40,7 +41,9 @@ class MemoryUnitOfWork(UnitOfWork):
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._state = _State({}, {}, MemoryMetadefs({}, {}), {}, {}, 0, {}, {})
+        self._state = _State(
+            {}, {}, MemoryMetadefs({}, {}), {}, {}, 0, {}, {}, MemoryArtifacts({}, {}, {})
+        )
 
     def _read(self, work: Work[T], *, brief: bool) -> T:
         del brief
@@ -70,6 +73,7 @@ class _State:
         last: int,
         tasks: dict[str, Task],
         cache: dict[tuple[str, str], CacheEntry],
+        artifacts: MemoryArtifacts,
     ) -> None:
         self.members = _Members(members)
         self.images = _Images(images, self.members)
@@ -78,6 +82,7 @@ class _State:
         self.outbox = _Outbox(events, last)
         self.tasks = MemoryTasks(tasks)
         self.cache = MemoryCache(cache)
+        self.artifacts = artifacts
 
     def copy(self) -> "_State":
         return _State(
@@ -89,6 +94,7 @@ class _State:
             self.outbox.last,
             dict(self.tasks.rows),
             dict(self.cache.rows),
+            self.artifacts.copy(),
         )
 
 

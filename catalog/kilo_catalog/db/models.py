@@ -65,6 +65,7 @@ images = sa.Table(
     sa.Column("staged", long_text()),
     sa.Column("imports", long_text()),
     sa.Column("findings", long_text()),
+    sa.Column("resumable", long_text()),
     # Each index serves one branch of a listing in its default order.
     sa.Index("ix_images_newest", "deleted", "created_at", "id"),
     sa.Index("ix_images_owner", "owner", "deleted", "created_at", "id"),

@@ -177,12 +177,12 @@ def check_claim(image: Image, claimed: Claimed, size: int) -> None:
         ClaimContradicted: it does.
     """
     said = (
-        ("os_hash_value", claimed.hash_value, image.os_hash_value),
-        ("checksum", claimed.checksum, image.checksum),
+        ("os_hash_value", claimed.hash_value or None, image.os_hash_value),
+        ("checksum", claimed.checksum or None, image.checksum),
         ("size", size, image.size),
     )
     for name, value, known in said:
-        if value and known and value != known:
+        if value is not None and known is not None and value != known:
             raise ClaimContradicted(
                 f"Image {image.id} has another {name} than the data at that location",
                 image_id=image.id,

@@ -71,7 +71,7 @@ class ImageData:
         upload, room = self._begin(context, image_id, declared)
 
         def finish(facts: DataFacts) -> Image:
-            return self._finish(context, upload, facts)
+            return self.finish(context, upload, facts)
 
         return self.intake.run(upload, room, blocks, declared, finish)
 
@@ -152,7 +152,8 @@ class ImageData:
 
         return self.unit_of_work.write(work)
 
-    def _finish(self, context: RequestContext, upload: Upload, facts: DataFacts) -> Image:
+    def finish(self, context: RequestContext, upload: Upload, facts: DataFacts) -> Image:
+        """Give a claimed image the blob that its upload has made. Raises as `upload`."""
         now = self.clock.now()
 
         def work(transaction: Transaction) -> tuple[Image, Task | None]:

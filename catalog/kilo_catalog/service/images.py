@@ -161,7 +161,7 @@ class Images:
             if image.upload is not None:
                 # Not before its lease ends: until then the upload's process may write the blob.
                 claim = image.upload
-                doomed.append(Doomed(claim.store, claim.id, max(now, claim.lease_until)))
+                doomed.append(Doomed(claim.store, claim.id, max(now, claim.written_until)))
             if image.staged is not None:
                 doomed.append(Doomed(image.staged.store, image.staged.key, now))
             _cancel_import(transaction, image)

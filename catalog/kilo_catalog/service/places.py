@@ -1,14 +1,15 @@
 """Finds the blob that a URL means: what clients name when they bring a location and no bytes."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from kilo_catalog.domain.image import Location
 from kilo_catalog.errors import LocationInvalid
-from kilo_catalog.stores.base import BlobStore, Capability, KeyInvalid
+from kilo_catalog.stores.base import BlobStore, Capability
+from kilo_catalog.stores.transfer import locate
 from kilo_common.context import RequestContext
 from kilo_common.errors import InvalidInput, KiloError, NotFound
 from kilo_common.policy import Policy
@@ -50,11 +51,9 @@ class Places:
         if scheme in _WEB:
             return self._on_the_web(url)
         self.policy.enforce(context, "add_stored_location", {})
-        for name in self.offered:
-            for key in _keys(url):
-                place = self.executor.submit(self._ask, name, key, url).result()
-                if place is not None:
-                    return place
+        place = self.executor.submit(self._locate, url).result()
+        if place is not None:
+            return place
         raise LocationInvalid("No store here has a blob at that URL", url=url[:255])
 
     def url_of(self, location: Location) -> str | None:
@@ -83,16 +82,14 @@ class Places:
             raise LocationInvalid(fault.message, url=url[:255]) from fault
         return Place(Location(readers[0], url, ours=False), size)
 
-    def _ask(self, name: str, key: str, url: str) -> Place | None:
-        store = self.stores[name]
-        try:
-            if store.location(key) == url:
-                return Place(Location(name, key), store.size(key))
-        except (KeyInvalid, NotFound):
-            pass  # it is of another store, or of none
-        return None
-
-
-def _keys(url: str) -> Iterator[str]:
-    """What may be the blob's key in a store's URL: drivers make it a part of the path."""
-    yield from reversed([unquote(part) for part in urlsplit(url).path.split("/") if part])
+    def _locate(self, url: str) -> Place | None:
+        kept = {
+            name: self.stores[name]
+            for name in self.offered
+            if Capability.WRITE in self.stores[name].capabilities
+        }
+        found = locate(kept, url)
+        if found is None:
+            return None
+        name, key = found
+        return Place(Location(name, key), self.stores[name].size(key))

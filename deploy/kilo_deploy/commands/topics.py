@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from kilo_deploy.accounts import sign_in
-from kilo_deploy.commands import options, topic_pools
+from kilo_deploy.commands import options, topic_care
 from kilo_deploy.config import default_state_dir
 from kilo_deploy.state import find_running
 from kilo_messaging.client import MessagingClient
@@ -20,11 +20,11 @@ DEFAULT_URL = "ws://127.0.0.1:8888"
 
 @click.group()
 def topics() -> None:
-    """Look at topics, and move them between pools."""
+    """Look at topics, and after them."""
 
 
-topics.add_command(topic_pools.move)
-topics.add_command(topic_pools.where)
+for _command in topic_care.COMMANDS:
+    topics.add_command(_command)
 
 
 @topics.command()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -144,6 +145,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+@lru_cache(4096)
 def check_name(name: str) -> str:
     """`name`, if a topic may be called so.
 

@@ -1,14 +1,13 @@
 """What one WebSocket connection does with a frame: authenticate, subscribe, or run an action."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from kilo_common.context import RequestContext
 from kilo_common.errors import KiloError, Unavailable
-from kilo_common.http.auth import AuthStrategy
+from kilo_common.http.auth import AuthStrategy, Identity
 from kilo_common.http.status import status_of
 from kilo_messaging.domain.connection_subscription import ConnectionSubscription
 from kilo_messaging.domain.signed_url import HEADER, check_scope
@@ -52,8 +51,7 @@ SIGNED_ACTIONS: Mapping[str, tuple[str, str]] = {
 """What a signed URL can permit over WebSocket: the method and the path below the topic."""
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One request of a connection, and who sent it."""
 
     form: Form
@@ -104,6 +102,7 @@ class Connection:
         self._subscriptions = subscriptions
         self._ending = ending
         self._subscribers: dict[str, _Subscriber] = {}
+        self._caller: tuple[Identity | None, RequestContext] = None, RequestContext()
         self._own: Mapping[str, Run] = {
             "authenticate": self._authenticate,
             "subscription_create": self._subscribe,
@@ -174,7 +173,7 @@ class Connection:
         body = bytes(request.body)
         if HEADER in headers:
             _check_signed(headers, request.action, body)
-        context = RequestContext(project_id=who.project_id, user_id=who.user_id, roles=who.roles)
+        context = self._context_of(who)
         action = self._dispatcher.find(request.action)
         work = Request(
             action=request.action,
@@ -187,6 +186,16 @@ class Connection:
         )
         together = action if action is not None and action.run_all is not None else None
         return Turn(form, request, work, together)
+
+    def _context_of(self, who: Identity) -> RequestContext:
+        """The caller. Requests of the same one over one connection are one trace."""
+        known, context = self._caller
+        if known != who:
+            context = RequestContext(
+                project_id=who.project_id, user_id=who.user_id, roles=who.roles
+            )
+            self._caller = who, context
+        return context
 
     def _outcome(self, turn: Turn, *, waits: bool) -> Response:
         if turn.fault is not None:

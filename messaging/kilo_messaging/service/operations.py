@@ -15,6 +15,7 @@ from kilo_messaging.service.subscriptions import (
     SubscriptionOperations,
 )
 from kilo_messaging.service.topics import TopicOperations
+from kilo_messaging.service.virtual_clock import ClockOperations
 from kilo_messaging.service.wake_up import WakeUp
 
 
@@ -30,6 +31,7 @@ class Operations:
     sharing: ShareOperations
     subscriptions: SubscriptionOperations
     pools: PoolOperations
+    clock: ClockOperations
 
 
 def make_operations(
@@ -53,8 +55,9 @@ def make_operations(
         topics=topics,
         messages=messages,
         claims=claims,
-        health=HealthOperations(desk, topics, messages, claims),
+        health=HealthOperations(desk, topics, messages, claims, placing),
         sharing=ShareOperations(desk, get_key),
         subscriptions=SubscriptionOperations(desk, rules, hooks),
         pools=PoolOperations(desk, placing, main_uri),
+        clock=ClockOperations(desk, wake),
     )

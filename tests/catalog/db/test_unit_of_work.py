@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.artifacts import ArtifactContract
 from contracts.metadefs import MetadefContract
 from contracts.task_records import TaskRecordsContract
 from contracts.unit_of_work import UnitOfWorkContract
@@ -24,13 +25,13 @@ def open_sql(url: str, executor: Executor) -> Iterator[UnitOfWork]:
     database.close()
 
 
-class TestMemory(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
+class TestMemory(UnitOfWorkContract, MetadefContract, TaskRecordsContract, ArtifactContract):
     @pytest.fixture
     def unit_of_work(self) -> UnitOfWork:
         return MemoryUnitOfWork()
 
 
-class TestSqlite(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
+class TestSqlite(UnitOfWorkContract, MetadefContract, TaskRecordsContract, ArtifactContract):
     @pytest.fixture
     def unit_of_work(
         self, tmp_path: Path, executor: Executor, ready_databases: ReadyDatabases
@@ -39,7 +40,7 @@ class TestSqlite(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
 
 
 @pytest.mark.services
-class TestServers(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
+class TestServers(UnitOfWorkContract, MetadefContract, TaskRecordsContract, ArtifactContract):
     @pytest.fixture
     def unit_of_work(
         self, database_server: str, executor: Executor, ready_databases: ReadyDatabases

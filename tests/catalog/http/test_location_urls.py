@@ -224,6 +224,14 @@ def test_locations_are_added_and_removed_by_patch(trusting: Catalog, web: Web) -
     assert trusting.data(image_id) == DATA
 
 
+def test_a_location_with_another_size_is_no_copy(trusting: Catalog, web: Web) -> None:
+    for data in (b"", b"012345678"):
+        image_id = trusting.create_active(data)
+        entry = {"url": f"{web.url}/disk", "metadata": {}}
+        answer = trusting.patch(image_id, [{"op": "add", "path": "/locations/-", "value": entry}])
+        assert answer.status_code == 409
+
+
 def test_a_copy_that_is_taken_out_of_the_list_is_removed(trusting: Catalog, web: Web) -> None:
     image_id = trusting.create_active()
     entry = {"url": f"{web.url}/disk", "metadata": {}}

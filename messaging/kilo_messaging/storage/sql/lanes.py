@@ -4,6 +4,7 @@ Every function takes part in its caller's transaction. The rule that keeps it fr
 the rows of lanes are locked first, in the order of their names, and then rows of messages.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
@@ -16,6 +17,7 @@ from kilo_messaging.domain.message import Message, State
 from kilo_messaging.storage.sql.tables import lanes, message_of, messages
 
 _c = messages.c
+BUSY_PAUSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.0)
 Bury = Callable[[Sequence[Message]], None]
 """Moves messages to the dead letters."""
 IsDead = Callable[[int], bool]
@@ -37,6 +39,20 @@ IN_LANE = (
     .order_by(_c.seq)
     .limit(sa.bindparam("limit"))
 )
+
+
+class LanesBusy(Exception):
+    """All lanes worth a look are locked by others."""
+
+
+def when_free(take: Callable[[], list[Message]]) -> list[Message]:
+    """What `take` finds, in a transaction of its own; again a few times where lanes are busy."""
+    for pause in BUSY_PAUSES:
+        try:
+            return take()
+        except LanesBusy:
+            time.sleep(pause)
+    return []
 
 
 def open_lanes(connection: sa.Connection, wanted: Iterable[tuple[int, str]], now: datetime) -> None:
@@ -86,22 +102,31 @@ class LaneReader:
         """Up to `limit` messages, oldest first, locked until the transaction ends.
 
         From each lane come its first ones, and none behind one that is claimed or held back.
+
+        Raises:
+            LanesBusy: all lanes that may have some are in other hands just now.
         """
         found: list[Message] = []
-        # First what is not in other hands; who then has nothing waits for one that is.
-        for skip in (True, False):
-            while len(found) < limit and (names := self._due(limit - len(found), skip)):
-                for name in names:
-                    if len(found) < limit:
-                        found += self._from_lane(name, limit - len(found), is_dead, bury)
-            if found:
-                break
+        looked = False
+        while len(found) < limit and (names := self._due(limit - len(found))):
+            looked = True
+            for name in names:
+                if len(found) < limit:
+                    found += self._from_lane(name, limit - len(found), is_dead, bury)
+        if not looked and self._any_due():
+            raise LanesBusy
         return sorted(found, key=lambda message: message.position)
 
-    def _due(self, limit: int, skip: bool) -> Sequence[str]:
-        query = DUE_LANES.with_for_update(skip_locked=skip)
-        parameters = {"topic": self._topic_id, "now": self._now, "limit": limit if skip else 1}
+    def _due(self, limit: int) -> Sequence[str]:
+        """Lanes that nobody else has locked. They are found in the order of their time, and others
+        lock them by name: who waited for one here would be waited for."""
+        query = DUE_LANES.with_for_update(skip_locked=True)
+        parameters = {"topic": self._topic_id, "now": self._now, "limit": limit}
         return self._connection.execute(query, parameters).scalars().all()
+
+    def _any_due(self) -> bool:
+        parameters = {"topic": self._topic_id, "now": self._now, "limit": 1}
+        return self._connection.execute(DUE_LANES, parameters).first() is not None
 
     def _from_lane(self, name: str, limit: int, is_dead: IsDead, bury: Bury) -> list[Message]:
         first = self._first_of(name, limit + 1)

@@ -6,11 +6,11 @@ the rows of lanes are locked first, in the order of their names, and then rows o
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import takewhile
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from kilo_messaging.domain.message import Message, State
 from kilo_messaging.storage.sql.tables import lanes, message_of, messages
@@ -46,7 +46,7 @@ def open_lanes(connection: sa.Connection, wanted: Iterable[tuple[int, str]], now
         for topic_id, name in sorted(set(wanted))
     ]
     if rows:
-        connection.execute(_UPSERTS[connection.dialect.name], rows)
+        connection.execute(_upsert(connection.dialect.name), rows)
 
 
 def lock_lanes(connection: sa.Connection, topic_id: int, chosen: sa.Select[Any]) -> list[str]:
@@ -139,22 +139,24 @@ class LaneReader:
         self._connection.execute(lanes.update().where(*one).values(next_at=next_at))
 
 
-def _upserts() -> dict[str, sa.Insert]:
-    """To add a lane or, if it is there, to lock it as it is: each database has its own words."""
+@cache
+def _upsert(dialect: str) -> sa.Insert:
+    """To add a lane or, if it is there, to lock it as it is: each database has its own words.
+
+    Only an update locks the row; it changes nothing.
+    """
     key = ["topic_id", "name"]
-    on_sqlite = sqlite.insert(lanes).on_conflict_do_nothing(index_elements=key)
-    # Only an update locks the row; it changes nothing.
-    on_postgresql = postgresql.insert(lanes)
-    on_postgresql = on_postgresql.on_conflict_do_update(
-        index_elements=key, set_={"next_at": lanes.c.next_at}
-    )
-    on_mysql = mysql.insert(lanes).on_duplicate_key_update(next_at=lanes.c.next_at)
-    return {
-        "sqlite": on_sqlite,
-        "postgresql": on_postgresql,
-        "mysql": on_mysql,
-        "mariadb": on_mysql,
-    }
+    # Each dialect takes long to import, and a process needs one.
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415
 
+        return sqlite.insert(lanes).on_conflict_do_nothing(index_elements=key)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
 
-_UPSERTS = _upserts()
+        return postgresql.insert(lanes).on_conflict_do_update(
+            index_elements=key, set_={"next_at": lanes.c.next_at}
+        )
+    from sqlalchemy.dialects import mysql  # noqa: PLC0415
+
+    return mysql.insert(lanes).on_duplicate_key_update(next_at=lanes.c.next_at)

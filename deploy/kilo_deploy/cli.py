@@ -21,6 +21,7 @@ COMMANDS = {
     "pools": "kilo_deploy.commands.pools:pools",
     "stores": "kilo_deploy.commands.stores:stores",
     "metadefs": "kilo_deploy.commands.metadefs:metadefs",
+    "artifact": "kilo_deploy.commands.artifacts:artifact",
     "db": "kilo_deploy.commands.db:db",
     "config": "kilo_deploy.commands.config:config",
     "docs": "kilo_deploy.commands.docs:docs",

@@ -48,9 +48,15 @@ class ApiClient:
             answer.read()
             return answer.getheader(header, "")
 
-    def upload(self, path: str, blocks: Iterable[bytes], size: int) -> None:
+    def upload(
+        self,
+        path: str,
+        blocks: Iterable[bytes],
+        size: int,
+        content_type: str = "application/octet-stream",
+    ) -> None:
         """PUT bytes, block by block. Raises as `json` does."""
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        headers = {"Content-Type": content_type, "Content-Length": str(size)}
         with self._send("PUT", path, blocks, headers) as answer:
             answer.read()
 

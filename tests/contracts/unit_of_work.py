@@ -16,6 +16,7 @@ from kilo_catalog.domain.image import (
     Image,
     ImageStatus,
     Location,
+    Resumable,
     UploadClaim,
     Visibility,
     bury,
@@ -164,6 +165,33 @@ class UnitOfWorkContract:
         ]  # fmt: skip
         assert known("web", "http://x/y")
         assert not known("web", "a_b")
+
+    def test_images_with_data_are_gone_through_by_id(self, records: Records) -> None:
+        def listed(after: str, limit: int) -> list[str]:
+            found = records.unit_of_work.read(lambda tx: tx.images.list_with_data(after, limit))
+            return [each.id for each in found]
+
+        kept = [image(number, locations=(Location("main", f"k{number}"),)) for number in range(3)]
+        for each in (*kept, image(3)):
+            records.add(each)
+        ids = [each.id for each in kept]
+        assert (listed("", 2), listed(ids[1], 2), listed(ids[2], 2)) == (ids[:2], ids[2:], [])
+
+    def test_a_doomed_blob_is_known_until_it_is_removed(self, records: Records) -> None:
+        def known() -> bool:
+            return records.unit_of_work.read(lambda tx: tx.doomed.has("main", "key"))
+
+        assert not known()
+        records.unit_of_work.write(lambda tx: tx.doomed.add(Doomed("main", "key", T0)))
+        assert known()
+        records.unit_of_work.write(lambda tx: tx.doomed.remove("main", "key"))
+        assert not known()
+
+    def test_a_resumable_upload_comes_back_as_it_was(self, records: Records) -> None:
+        records.add(image())
+        held = Resumable(10, "a YQ==", "holder", T0 + SECOND)
+        saving = records.update(claim(image(), UploadClaim("upload-1", "main", T0, held)))
+        assert records.get(saving.id) == saving
 
     def test_an_unknown_image_is_not_found(self, records: Records) -> None:
         with pytest.raises(ImageNotFound):

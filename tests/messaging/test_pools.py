@@ -1,6 +1,7 @@
 """Pools, flavors and moves: through the API in process, and on stores under load."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -273,11 +274,13 @@ def test_nothing_is_lost_or_doubled_while_two_processes_post_and_consume(
             name = f"p{number}-{len(posted[number]):06}"
             post(processes.stores[number], name)
             posted[number].append(name)
+            time.sleep(0)  # lets the others run where threads are greenlets
 
     def keep_consuming(number: int) -> None:
         while not stopped.is_set():
             found = processes.stores[number].messages.pop(KEY, 3, now())
             consumed[number].extend(each.id for each in found)
+            time.sleep(0)
 
     with ThreadPoolExecutor(4) as pool:
         working = [pool.submit(keep_posting, number) for number in range(2)]

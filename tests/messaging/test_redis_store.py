@@ -12,12 +12,18 @@ import pytest
 
 from kilo_common.errors import ConfigInvalid, Unavailable
 from kilo_common.settings import DatabaseSettings
+from kilo_common.testing.clock import FakeClock
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import new_message
+from kilo_messaging.domain.pool import Pool
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.domain.subscription_options import read_options
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.storage.base import Page, Stores
+from kilo_messaging.storage.memory.store import open_memory_store
+from kilo_messaging.storage.pools.mover import TopicMover
+from kilo_messaging.storage.pools.router import Router, RouterTimes
+from kilo_messaging.storage.pools.stores import placing_stores
 from kilo_messaging.storage.redis.durability import RedisVolatile, what_is_wrong
 from kilo_messaging.storage.redis.keys import Keys, tag_of, topic_of_tag
 from kilo_messaging.storage.redis.link import RedisLink
@@ -173,6 +179,33 @@ def test_letters_on_their_way_arrive_once_though_somebody_died_between(
         assert client.hlen(leaving) == 0
         sweep(timedelta(hours=4))
         assert client.zcard(Keys("interrupted:").of_topic(dead)[18]) == 0
+
+
+@pytest.mark.services
+def test_letters_on_their_way_come_along_when_their_topic_moves(
+    durable_redis: RedisServer,
+) -> None:
+    clock = FakeClock(NOW)
+    main, beside = open_memory_store(), open_memory_store()
+    with closing(opened(f"{durable_redis.url}?prefix=moving:")) as stores:
+        main.placements.put_pool(Pool(name="red", uri="redis://", weight=1, ready=True))
+        main.placements.put_pool(Pool(name="beside", uri="memory://", weight=0, ready=True))
+        pools = {"red": stores, "beside": beside}
+        router = Router(main, lambda pool: pools[pool.name], clock, times=RouterTimes(settle=0.0))
+        rules = {"_max_claim_count": 1, "_dead_letter_queue": "dead"}
+        placing_stores(router).topics.create(KEY, rules, NOW)
+        post(stores, "one", ttl=90_000)
+        stores.claims.create(KEY, Claim(id="c", ttl=60, grace=60, created_at=NOW), 9)
+        clock.advance(61)
+        # All that a process did which died before the letter arrived.
+        later = micros(clock.now())
+        link = RedisLink(read_url(f"{durable_redis.url}?prefix=moving:"), pool_size=1, timeout=5.0)
+        link.run("claim", Keys("moving:").of_topic(KEY), later, "d", 9, later, later, 60, 60)
+        link.close()
+        assert TopicMover(router, clock).move(KEY, "beside").topics == ("dead", "topic")
+        dead = TopicKey("project", "dead")
+        letters = beside.messages.page(dead, Page(limit=9), clock.now())
+        assert [each.id for each in letters] == ["one"]
 
 
 @pytest.mark.services

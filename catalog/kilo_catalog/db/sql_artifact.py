@@ -1,7 +1,7 @@
 """Artifacts in an SQL database."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from kilo_catalog.db.artifact_tables import (
     artifacts,
 )
 from kilo_catalog.db.base_artifact import ArtifactUsage
-from kilo_catalog.db.sql_artifact_listing import page_statement
+from kilo_catalog.db.sql_artifact_listing import page_statement, probes
 from kilo_catalog.domain.artifact import (
     Artifact,
     ArtifactBlob,
@@ -36,6 +36,7 @@ from kilo_catalog.errors import (
 
 _rows = artifacts.c
 LONGEST_VALUE = 255
+FEW = 200
 _INDEXES = (artifact_values, artifact_words, artifact_links)
 
 
@@ -102,7 +103,11 @@ class SqlArtifacts:
 
     def list_page(self, query: ArtifactQuery) -> ArtifactPage:
         marker = None if query.marker is None else self._marker(query)
-        found = self._connection.execute(page_statement(query, marker).limit(query.limit + 1))
+        among = self._rare(query)
+        if among is not None and not among:
+            return ArtifactPage((), has_more=False)
+        statement = page_statement(query, marker, among)
+        found = self._connection.execute(statement.limit(query.limit + 1))
         page = tuple(map(_to_artifact, found))
         return ArtifactPage(page[: query.limit], len(page) > query.limit)
 
@@ -147,6 +152,14 @@ class SqlArtifacts:
         if marker is None or not is_visible(marker, query.project, is_admin=query.sees_all):
             raise ListQueryInvalid("The marker is not the id of an artifact in this list")
         return marker
+
+    def _rare(self, query: ArtifactQuery) -> Collection[str] | None:
+        """The ids of all that can meet the query, if one of its conditions leaves but a few."""
+        for probe in probes(query):
+            found = self._connection.scalars(probe.limit(FEW + 1)).all()
+            if len(found) <= FEW:
+                return set(found)
+        return None
 
     def _index(self, artifact: Artifact, kind: ArtifactType) -> None:
         mine = {"artifact_id": artifact.id}

@@ -1,6 +1,6 @@
 """A page of artifacts as one statement."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,24 +26,60 @@ _OPS: Mapping[str, Callable[[Any, tuple[Any, ...]], sa.ColumnElement[bool]]] = {
 TAGS = "tags"
 
 
-def page_statement(query: ArtifactQuery, marker: Artifact | None) -> sa.Select[Any]:
-    """The artifacts after `marker` that meet the query, without its limit."""
-    conditions = _conditions(query)
-    if query.latest:
-        conditions.append(~_has_newer(query))
-    column = _rows["version_key" if query.sort == "version" else query.sort]
-    if marker is not None:
-        conditions.append(_after(query, column, marker))
-    first = column.is_(None)
-    order = [each.desc() if query.descending else each.asc() for each in (column, _rows.id)]
-    # NULL is less than every value, on each database.
-    ends = [first.asc() if query.descending else first.desc()]
-    order = [*(ends if _rows[column.name].nullable else []), *order]
-    return sa.select(artifacts).where(*conditions).order_by(*order)
-
-
-def _conditions(query: ArtifactQuery, table: Any = artifacts) -> list[sa.ColumnElement[bool]]:
+def page_statement(
+    query: ArtifactQuery, marker: Artifact | None, among: Collection[str] | None
+) -> sa.Select[Any]:
+    """The artifacts after `marker` that meet the query, without its limit. `among`: the ids of all
+    that can meet it, where they are known to be few."""
+    # Few are taken by their ids before all else: an index in the right order would only mislead.
+    table: Any = artifacts
+    if among is not None:
+        few = sa.select(artifacts).where(_rows.id.in_(among)).limit(len(among))
+        table = few.subquery("few")
     columns = table.c
+    conditions = _conditions(query, columns)
+    if query.latest:
+        conditions.append(~_has_newer(query, columns))
+    column = columns["version_key" if query.sort == "version" else query.sort]
+    if marker is not None:
+        conditions.append(_after(query, columns, column, marker))
+    order = [each.desc() if query.descending else each.asc() for each in (column, columns.id)]
+    if query.sort == "activated_at":
+        # NULL is less than every value, on each database.
+        is_null = column.is_(None)
+        order.insert(0, is_null.asc() if query.descending else is_null.desc())
+    return sa.select(table).where(*conditions).order_by(*order)
+
+
+def probes(query: ArtifactQuery) -> Iterator[sa.Select[Any]]:
+    """For each condition that may leave few artifacts, the ids that it leaves.
+
+    A page of what is common is found soonest along its order, and of what is rare by that itself;
+    no database can tell which it is. Whoever asks these for a few rows more than are few, can.
+    """
+    for condition in query.conditions:
+        if condition.op not in ("eq", "in"):
+            continue
+        if condition.own and isinstance(condition.values[0], str):
+            yield _ids_with(condition.field, condition.values)
+        elif condition.field == "name":
+            typed = () if query.type_name is None else (_rows.type_name == query.type_name,)
+            yield sa.select(_rows.id).where(_rows.name.in_(condition.values), *typed)
+    for tag in query.tags:
+        yield _ids_with(TAGS, (tag,))
+    if query.any_tags:
+        yield _ids_with(TAGS, query.any_tags)
+    for word in query.words:
+        yield sa.select(_words.artifact_id).where(
+            _words.word >= word, _words.word < word + "\U0010ffff"
+        )
+
+
+def _ids_with(field: str, texts: Sequence[Any]) -> sa.Select[Any]:
+    return sa.select(_values.artifact_id).where(_values.field == field, _values.text.in_(texts))
+
+
+def _conditions(query: ArtifactQuery, columns: Any) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
     if not query.sees_all:
         reach = columns.visibility == ArtifactVisibility.PUBLIC.value
@@ -58,16 +94,16 @@ def _conditions(query: ArtifactQuery, table: Any = artifacts) -> list[sa.ColumnE
     return found
 
 
-def _has_newer(query: ArtifactQuery) -> sa.ColumnElement[bool]:
+def _has_newer(query: ArtifactQuery, columns: Any) -> sa.ColumnElement[bool]:
     """Whether a greater version of the same name meets the query as well."""
     other = artifacts.alias()
     same = (
-        other.c.type_name == _rows.type_name,
-        other.c.name == _rows.name,
-        sa.func.coalesce(other.c.owner, "") == sa.func.coalesce(_rows.owner, ""),
-        other.c.version_key > _rows.version_key,
+        other.c.type_name == columns.type_name,
+        other.c.name == columns.name,
+        sa.func.coalesce(other.c.owner, "") == sa.func.coalesce(columns.owner, ""),
+        other.c.version_key > columns.version_key,
     )
-    return sa.exists().where(*same, *_conditions(query, other))
+    return sa.exists().where(*same, *_conditions(query, other.c))
 
 
 def _holds(condition: Condition, columns: Any) -> sa.ColumnElement[bool]:
@@ -100,12 +136,12 @@ def _has_word(columns: Any, word: str) -> sa.ColumnElement[bool]:
 
 
 def _after(
-    query: ArtifactQuery, column: sa.ColumnElement[Any], marker: Artifact
+    query: ArtifactQuery, columns: Any, column: sa.ColumnElement[Any], marker: Artifact
 ) -> sa.ColumnElement[bool]:
     value = getattr(marker, query.sort)
     if query.sort == "version":
         value = sort_key(value)
-    past_id = _rows.id < marker.id if query.descending else _rows.id > marker.id
+    past_id = columns.id < marker.id if query.descending else columns.id > marker.id
     if value is None:
         same = sa.and_(column.is_(None), past_id)
         return same if query.descending else sa.or_(column.is_not(None), same)

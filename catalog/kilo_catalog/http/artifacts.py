@@ -29,7 +29,7 @@ def blueprint(services: ApiServices) -> Blueprint:
     body_size = services.limits.body_size
 
     def show(artifact: Artifact, status: int = 200) -> Response:
-        kind = types.visible(context()).get(artifact.type_name)
+        kind = types.of(context(), [artifact]).get(artifact.type_name)
         headers = {"Location": path_of(artifact)} if status == 201 else {}
         return json_response(represent_artifact(artifact, kind), status, headers)
 
@@ -53,13 +53,13 @@ def blueprint(services: ApiServices) -> Blueprint:
     def list_page(type_name: str) -> Response:
         pairs = list(request.args.items(multi=True))
         page = artifacts.list_page(context(), type_name, pairs)
-        known = types.visible(context())
+        known = types.of(context(), page.artifacts)
         last = page.artifacts[-1].id if page.has_more else None
         found = [represent_artifact(each, known.get(each.type_name)) for each in page.artifacts]
         about: dict[str, Any] = {"artifact_type": type_name, "artifacts": found}
         if type_name != ANY:
             about |= {type_name: found, "schema": f"/schemas/{type_name}"}
-            about["display_type_name"] = known[type_name].display_name
+            about["display_type_name"] = types.find(context(), type_name).display_name
         return json_response({**about, **page_links(f"/artifacts/{type_name}", pairs, last)})
 
     @routes.post("/artifacts/<type_name>")
@@ -103,7 +103,7 @@ def _blob_routes(routes: Blueprint, services: ApiServices) -> None:
     blobs = services.artifact_blobs
 
     def show(artifact: Artifact) -> Response:
-        kind = services.artifact_types.visible(context()).get(artifact.type_name)
+        kind = services.artifact_types.of(context(), [artifact]).get(artifact.type_name)
         return json_response(represent_artifact(artifact, kind))
 
     @routes.put("/artifacts/<type_name>/<artifact_id>/<path:path>")

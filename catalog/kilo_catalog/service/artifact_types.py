@@ -2,12 +2,13 @@
 
 import importlib.resources
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from kilo_catalog.db.base import Transaction, UnitOfWork
+from kilo_catalog.domain.artifact import Artifact
 from kilo_catalog.domain.artifact_type import ArtifactType, read_type
 from kilo_catalog.errors import ArtifactTypeInvalid, ArtifactTypeNotFound
 from kilo_common.context import RequestContext
@@ -57,6 +58,14 @@ class ArtifactTypes:
         self.policy.enforce(context, "get_artifacts", {})
         own = self.unit_of_work.read(lambda tx: tx.artifacts.types(context.project_id), brief=True)
         return {**{kind.name: kind for kind in own}, **self.standard}
+
+    def of(
+        self, context: RequestContext, artifacts: Iterable[Artifact]
+    ) -> Mapping[str, ArtifactType]:
+        """The types of these artifacts, by name; those of other projects are left out."""
+        if all(each.type_name in self.standard for each in artifacts):
+            return self.standard
+        return self.visible(context)
 
     def find(self, context: RequestContext, name: str) -> ArtifactType:
         """The type of that name.

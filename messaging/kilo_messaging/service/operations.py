@@ -9,11 +9,8 @@ from kilo_messaging.service.messages import MessageOperations
 from kilo_messaging.service.pools import Placing, PoolOperations
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.service.sharing import GetKey, ShareOperations
-from kilo_messaging.service.subscriptions import (
-    Hooks,
-    SubscriberRules,
-    SubscriptionOperations,
-)
+from kilo_messaging.service.subscriber_rules import SubscriberRules
+from kilo_messaging.service.subscriptions import Hooks, SubscriptionOperations
 from kilo_messaging.service.topics import TopicOperations
 from kilo_messaging.service.virtual_clock import ClockOperations
 from kilo_messaging.service.wake_up import WakeUp

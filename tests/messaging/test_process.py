@@ -253,14 +253,16 @@ def test_a_claim_over_websocket_waits_too(server: Server) -> None:
 
 
 def test_a_server_that_stops_answers_who_waits(tmp_path: Path) -> None:
-    with serving(tmp_path) as server, ThreadPoolExecutor(1) as consumer:
-        server.post("elsewhere", 1)
-        url = server.url("later/claims?wait=20")
-        waiting = consumer.submit(requests.post, url, headers=HEADERS, timeout=30)
-        while not waiting.running():
-            time.sleep(0.01)
-        server.http.get(server.url("later/stats"))
+    head = "".join(f"{name}: {text}\r\n" for name, text in HEADERS.items())
+    first = "POST /v2/queues/later/claims?wait=20 HTTP/1.1\r\nHost: x\r\n"
+    claim = f"{first}{head}Content-Length: 0\r\n\r\n"
+    with serving(tmp_path) as server:
+        waiting = socket.create_connection(("127.0.0.1", server.port), timeout=15)
+        waiting.sendall(claim.encode())
+        # Who is answered after it was sent says that the server has it in hand.
+        assert server.http.get(server.url("later/stats")).status_code == 200
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        assert waiting.result().status_code == 204
+        with waiting:
+            assert waiting.recv(1000).startswith(b"HTTP/1.1 204")
         assert time.monotonic() - began < 5

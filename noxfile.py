@@ -64,6 +64,18 @@ def tests(session: nox.Session) -> None:
     )
 
 
+@nox.session(python=["3.12", "3.13", "3.14"])
+def interpreters(session: nox.Session) -> None:
+    """What `kilo_common` needs no server for, on the newer interpreters that are there."""
+    if session.virtualenv.venv_backend == "none":
+        session.skip("each interpreter needs an environment of its own: nox -s interpreters")
+    install(session)
+    session.run(
+        *("python", "-m", "pytest", "-m", "not services and not gevent and not clients"),
+        *("-p", "no:cacheprovider", "tests/common", *session.posargs),
+    )
+
+
 @nox.session
 def gevent(session: nox.Session) -> None:
     """The bus, the database plumbing and the services again, under gevent's patched library."""

@@ -81,7 +81,8 @@ kilo_system_tools() {
 kilo_test_tools() {
     kilo_packages "tests that need them are skipped, and fail on CI" mkfs.ext4:e2fsprogs \
         mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.vfat:dosfstools mkntfs:ntfs-3g \
-        sfdisk:fdisk cryptsetup:cryptsetup-bin genisoimage:genisoimage
+        sfdisk:fdisk cryptsetup:cryptsetup-bin genisoimage:genisoimage \
+        chromium:chromium
 }
 
 # kilo_packages WITHOUT PROGRAM:PACKAGE…: install the packages whose programs are missing; WITHOUT

@@ -4,20 +4,17 @@ import os
 import shutil
 import socket
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import sqlalchemy as sa
 
 from brokers import rabbitmq
+from support.databases import ReadyDatabases, fresh
 from support.redis_server import DURABLE, RedisServer, running, running_cluster
 
 pytest.register_assert_rewrite("contracts")
 
-POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432"
-MARIADB = "mariadb+pymysql://root@127.0.0.1:3306"
 REDIS = "redis://127.0.0.1:6379/9"
 
 
@@ -116,28 +113,26 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
-def service_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of its own on each real database server; dropped afterwards."""
-    name = f"kilo_test_{uuid.uuid4().hex[:12]}"
-    if request.param == "postgresql":
-        require(5432, "PostgreSQL")
-        server = POSTGRES + "/postgres"
-        url = f"{POSTGRES}/{name}"
-        drop = f'DROP DATABASE "{name}" WITH (FORCE)'
-    else:
-        require(3306, "MariaDB")
-        server = MARIADB + "/mysql"
-        url = f"{MARIADB}/{name}"
-        drop = f"DROP DATABASE {name}"
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+def database_server(request: pytest.FixtureRequest) -> str:
+    """The name of each real database server."""
+    server: str = request.param
+    require(*{"postgresql": (5432, "PostgreSQL"), "mariadb": (3306, "MariaDB")}[server])
+    return server
+
+
+@pytest.fixture
+def service_url(database_server: str) -> Iterator[str]:
+    """A database of its own, without any table, on each real database server."""
+    with fresh(database_server) as url:
         yield url
-        with engine.connect() as connection:
-            connection.exec_driver_sql(drop)
-    finally:
-        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def ready_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReadyDatabases]:
+    """Databases that have a schema already."""
+    ready = ReadyDatabases(tmp_path_factory.mktemp("databases"))
+    yield ready
+    ready.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,8 @@ from werkzeug.exceptions import HTTPException
 from kilo_catalog.errors import MethodUnknown, PathNotFound
 from kilo_catalog.http import (
     actions,
+    artifacts,
+    cache,
     image_data,
     images,
     imports,
@@ -23,12 +25,13 @@ from kilo_catalog.http import (
     schemas,
     tags,
     tasks,
+    uploads,
     versions,
 )
 from kilo_catalog.http.services import ApiServices
 from kilo_common.errors import InvalidInput
 
-_MINOR_VERSION = re.compile(r"/v2\.(\d|1[0-7])(?=/|$)")
+_MINOR_VERSION = re.compile(r"/v2\.(\d|1[0-8])(?=/|$)")
 
 
 class CatalogFlask(Flask):
@@ -49,9 +52,9 @@ def create_app(services: ApiServices) -> Flask:
     app.url_map.merge_slashes = False
     requests = (
         versions, images, image_data, locations, introspection, imports, members, tags, actions,
-        tasks,
+        tasks, uploads,
     )  # fmt: skip
-    for noun in (*requests, metadefs, metadef_items, schemas, info, openapi):
+    for noun in (*requests, metadefs, metadef_items, artifacts, schemas, info, cache, openapi):
         app.register_blueprint(noun.blueprint(services))
     app.register_error_handler(HTTPException, _as_our_own)
     return app

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from kilo_catalog.domain.import_request import ImportMethod
-from kilo_catalog.domain.limits import Limits
-from kilo_catalog.domain.locations import Strategy
+from kilo_catalog.domain.limits import ArtifactLimits, Limits
+from kilo_catalog.domain.locations import LocationSettings
 from kilo_catalog.domain.protection import PropertyProtection
 from kilo_catalog.domain.quotas import Quotas
 from kilo_catalog.imaging.settings import ConversionSettings
@@ -72,6 +72,13 @@ class UploadSettings(Section, frozen=True):
             ge=1.0,
         ),
     ] = 60.0
+    resumable_for: Annotated[
+        float,
+        Meta(
+            description="Seconds for which a resumable upload (tus) waits for its next request.",
+            ge=60.0,
+        ),
+    ] = 86400.0
     stale_after: Annotated[
         float,
         Meta(
@@ -83,22 +90,6 @@ class UploadSettings(Section, frozen=True):
     reap_every: Annotated[
         float, Meta(description="Seconds between two rounds of the reaper.", gt=0)
     ] = 15.0
-
-
-class LocationSettings(Section, frozen=True):
-    """How images with several copies of their data are read, and what is shown of these."""
-
-    strategy: Annotated[
-        Strategy,
-        Meta(
-            description="Which copy is read first: `store_weight`: the one in the heaviest store; "
-            "`store_type`: the one whose store's driver comes first in `types`; `location_order`: "
-            "the oldest. The oldest as well among equals."
-        ),
-    ] = Strategy.STORE_WEIGHT
-    types: Annotated[
-        tuple[str, ...], Meta(description="Drivers for `store_type`, the best first.")
-    ] = ()
 
 
 class ImportSettings(Section, frozen=True):
@@ -171,6 +162,27 @@ class ImportSettings(Section, frozen=True):
     ] = 1 << 40
 
 
+class CacheSettings(Section, frozen=True):
+    """The cache of images whose data is in no file of this machine."""
+
+    path: Annotated[
+        str, Meta(description="A folder of this machine, for nothing else. Empty: no cache.")
+    ] = "{state_dir}/cache"
+    size: Annotated[
+        int,
+        Meta(description="Bytes; what was used longest ago goes when there are more.", ge=0),
+    ] = 10 << 30
+    node: Annotated[
+        str,
+        Meta(
+            description="What this node is called in `GET /v2/cache/nodes/ID`: its own URL. "
+            "Processes that share the folder share the name. Empty: `http.public_url`, or else "
+            "made of the machine's name.",
+            max_length=255,
+        ),
+    ] = ""
+
+
 class CatalogSettings(Section, frozen=True):
     """The image catalog."""
 
@@ -203,6 +215,7 @@ class CatalogSettings(Section, frozen=True):
             "no byte."
         ),
     ] = ""
+    artifacts: Annotated[ArtifactLimits, Meta(description="Artifacts.")] = ArtifactLimits()
     limits: Annotated[Limits, Meta(description="How big things may get.")] = Limits()
     quotas: Annotated[
         Quotas, Meta(description="What the images of each project may take together.")
@@ -221,6 +234,7 @@ class CatalogSettings(Section, frozen=True):
     locations: Annotated[LocationSettings, Meta(description="The copies of an image's data.")] = (
         LocationSettings()
     )
+    cache: Annotated[CacheSettings, Meta(description="The cache of this node.")] = CacheSettings()
     property_protections: Annotated[
         tuple[PropertyProtection, ...],
         Meta(

@@ -10,6 +10,11 @@ InvalidInput
 ├── StoreUnknown             no store of that name is configured
 ├── ImportInvalid            the body of an import or of a task cannot be understood
 ├── ConversionInvalid        there is no such conversion
+├── LocationInvalid          the body names no data that can be read, or is malformed
+├── ArtifactInvalid          a field of an artifact has a value it may not have
+├── ArtifactTypeInvalid      the declaration of a type, or a value for its field, is wrong
+├── ArtifactIncomplete       the artifact lacks what it needs to become active
+├── UploadHeaderInvalid      a header of a resumable upload is missing or malformed
 ├── UploadMismatch           the data is not what the request's headers declare
 ├── RangeMalformed           a Range header we do not serve, such as several ranges
 ├── TooLarge
@@ -32,12 +37,15 @@ Forbidden
 ├── StatusForbids            the image's status does not allow the change
 ├── SharingForbids           the image is not one that has members
 ├── MetadefProtected         the namespace is protected from deletion
+├── ArtifactFrozen           the field cannot change while the artifact is active
 └── ImageDeactivated         the data of a deactivated image
 NotFound
 ├── ImageNotFound, ImageUninspected, MemberNotFound, TagNotFound, SchemaNotFound, PathNotFound
 ├── MetadefNotFound          no such namespace, object, property, tag or resource type
 ├── TaskNotFound             no task of that id, or none that the caller may know of
+├── UploadNotFound           the image has no such upload under way
 ├── StoreNotFound            the path names a store that is not configured
+├── ArtifactNotFound, ArtifactTypeNotFound, ArtifactBlobNotFound
 └── LocationNotFound         the image has no such copy of its data
 MethodNotAllowed
 └── MethodUnknown
@@ -46,18 +54,27 @@ Conflict
 ├── MemberExists             the image is shared with that project already
 ├── StatusConflict           data for an image that has or is getting some
 ├── PropertyConflict         a PATCH adds what exists or changes what does not
+├── ArtifactExists           the project has that name and version of the type already
+├── ArtifactStateConflict    no way leads from the artifact's status to that one
+├── ArtifactNeeded           other artifacts depend on it
+├── ArtifactBlobExists       the blob is there; an artifact's bytes are not written over
 ├── MetadefExists            a metadata definition of that name exists
 ├── RecordChanged            another request changed the record at the same time
 │   ├── ImageChanged
+│   ├── ArtifactChanged
 │   ├── MetadefChanged
 │   └── TaskChanged
 ├── PatchTestFailed          a `test` in a PATCH does not hold
+├── UploadBusy               another request is at work on the upload
+├── OffsetMismatch           the upload has more or fewer bytes than the request thinks
 ├── UploadLost               the upload's claim on the image ended before the upload did
+├── ClaimContradicted        what is said of a location's data is not what is known of it
 ├── ImportConflict           the image's state, or its stores, do not allow the import
 ├── TaskEnded                the task is not in a state in which that can be done
 ├── TaskLost                 the worker's lease on the task ended
 ├── TaskCancelled            the task is not wanted any more
 └── PreconditionFailed
+    ├── TusUnsupported       the request is not of the version of tus that is spoken here
     └── VersionMismatch      the image is not the version that If-Match names
 """
 
@@ -98,6 +115,14 @@ class ImportInvalid(errors.InvalidInput):
 
 class ConversionInvalid(errors.InvalidInput):
     code = "catalog.conversion.invalid"
+
+
+class LocationInvalid(errors.InvalidInput):
+    code = "catalog.location.invalid"
+
+
+class UploadHeaderInvalid(errors.InvalidInput):
+    code = "catalog.upload.header_invalid"
 
 
 class UploadMismatch(errors.InvalidInput):
@@ -172,6 +197,10 @@ class ImageDeactivated(errors.Forbidden):
     code = "catalog.image.deactivated"
 
 
+class CacheInvalid(errors.InvalidInput):
+    code = "catalog.cache.invalid"
+
+
 class ImageNotFound(errors.NotFound):
     code = "catalog.image.not_found"
 
@@ -205,12 +234,24 @@ class TaskNotFound(errors.NotFound):
         super().__init__(f"No task found with ID {task_id[:64]}", task_id=task_id[:64])
 
 
+class UploadNotFound(errors.NotFound):
+    code = "catalog.upload.not_found"
+
+
 class StoreNotFound(errors.NotFound):
     code = "catalog.store.not_found"
 
 
 class LocationNotFound(errors.NotFound):
     code = "catalog.location.not_found"
+
+
+class CacheAbsent(errors.NotFound):
+    code = "catalog.cache.absent"
+
+
+class CacheNotFound(errors.NotFound):
+    code = "catalog.cache.not_found"
 
 
 class SchemaNotFound(errors.NotFound):
@@ -257,6 +298,18 @@ class VersionMismatch(errors.PreconditionFailed):
     code = "catalog.image.version_mismatch"
 
 
+class UploadBusy(errors.Conflict):
+    code = "catalog.upload.busy"
+
+
+class OffsetMismatch(errors.Conflict):
+    code = "catalog.upload.offset_mismatch"
+
+
+class TusUnsupported(errors.PreconditionFailed):
+    code = "catalog.upload.tus_unsupported"
+
+
 class UploadLost(errors.Conflict):
     code = "catalog.upload.lost"
 
@@ -289,6 +342,10 @@ class MetadefChanged(RecordChanged):
     code = "catalog.metadef.changed"
 
 
+class ClaimContradicted(errors.Conflict):
+    code = "catalog.location.contradicted"
+
+
 class ImportConflict(errors.Conflict):
     code = "catalog.import.conflict"
 
@@ -307,3 +364,51 @@ class TaskLost(errors.Conflict):
 
 class TaskCancelled(errors.Conflict):
     code = "catalog.task.cancelled"
+
+
+class ArtifactInvalid(errors.InvalidInput):
+    code = "catalog.artifact.invalid"
+
+
+class ArtifactTypeInvalid(errors.InvalidInput):
+    code = "catalog.artifact_type.invalid"
+
+
+class ArtifactIncomplete(errors.InvalidInput):
+    code = "catalog.artifact.incomplete"
+
+
+class ArtifactFrozen(errors.Forbidden):
+    code = "catalog.artifact.frozen"
+
+
+class ArtifactNotFound(errors.NotFound):
+    code = "catalog.artifact.not_found"
+
+
+class ArtifactTypeNotFound(errors.NotFound):
+    code = "catalog.artifact_type.not_found"
+
+
+class ArtifactBlobNotFound(errors.NotFound):
+    code = "catalog.artifact.blob_not_found"
+
+
+class ArtifactExists(errors.Conflict):
+    code = "catalog.artifact.exists"
+
+
+class ArtifactStateConflict(errors.Conflict):
+    code = "catalog.artifact.state_conflict"
+
+
+class ArtifactNeeded(errors.Conflict):
+    code = "catalog.artifact.needed"
+
+
+class ArtifactBlobExists(errors.Conflict):
+    code = "catalog.artifact.blob_exists"
+
+
+class ArtifactChanged(RecordChanged):
+    code = "catalog.artifact.changed"

@@ -19,7 +19,9 @@ from kilo_catalog.stores.base import BlobStore
 from kilo_catalog.tasks.bell import listen
 from kilo_catalog.tasks.flow import Flow
 from kilo_catalog.tasks.flows.blobs import Blobs
+from kilo_catalog.tasks.flows.convert_image import ConvertFlow
 from kilo_catalog.tasks.flows.import_image import ImportFlow
+from kilo_catalog.tasks.flows.location_source import LocationSource
 from kilo_catalog.tasks.flows.plugging import Plugging
 from kilo_catalog.tasks.flows.regions import Region
 from kilo_catalog.tasks.flows.sources import (
@@ -32,6 +34,7 @@ from kilo_catalog.tasks.flows.sources import (
 )
 from kilo_catalog.tasks.job import JobTools
 from kilo_catalog.tasks.plugins.base import ImportPlugin, PluginTools
+from kilo_catalog.tasks.plugins.convert import ConvertAsAsked
 from kilo_catalog.tasks.runner import Runner
 from kilo_catalog.tasks.worker import TaskWorker
 from kilo_common.errors import ConfigInvalid
@@ -127,6 +130,9 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
         ImportMethod.GLANCE_DIRECT: StagedSource(shared.unit_of_work),
         ImportMethod.WEB_DOWNLOAD: WebSource(shared.fetcher, download),
         ImportMethod.COPY_IMAGE: CopySource(shared.unit_of_work, blobs),
+        ImportMethod.LOCATION: LocationSource(
+            shared.unit_of_work, blobs, shared.intake, shared.quotas
+        ),
         ImportMethod.GLANCE_DOWNLOAD: RegionSource(
             regions, download, shared.protections, settings.limits
         ),
@@ -142,7 +148,17 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
     tools = PluginTools(runtime.executor, converters, runtime.clock)
     made = [_plugin(name, settings, tools) for name in settings.imports.plugins]
     plugins = [each for each in made if each.active]
+    after = [_plugin("introspect", settings, tools)]
     return (
+        ConvertFlow(
+            shared.unit_of_work,
+            plugging,
+            [ConvertAsAsked(tools), *after],
+            blobs,
+            shared.events,
+            shared.quotas,
+            runtime.clock,
+        ),
         ImportFlow(
             sources,
             plugging,

@@ -1,5 +1,6 @@
 """Puts the catalog together. The only module that knows concrete classes."""
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,15 @@ from kilo_catalog.http.services import ApiServices, StoreInfo
 from kilo_catalog.http.wire import error_body
 from kilo_catalog.policy import DEFAULT_RULES
 from kilo_catalog.service.access import Access
+from kilo_catalog.service.artifact_access import ArtifactAccess
+from kilo_catalog.service.artifact_blobs import ArtifactBlobs
+from kilo_catalog.service.artifact_types import ArtifactTypes, standard_types
+from kilo_catalog.service.artifacts import Artifacts
 from kilo_catalog.service.blob_removal import BlobRemoval
+from kilo_catalog.service.cache_admin import CacheAdmin
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.events import EventRecorder
+from kilo_catalog.service.image_cache import ImageCache
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
@@ -28,9 +36,12 @@ from kilo_catalog.service.members import Members
 from kilo_catalog.service.metadef_access import MetadefAccess
 from kilo_catalog.service.metadef_items import MetadefItems
 from kilo_catalog.service.metadefs import Metadefs
+from kilo_catalog.service.places import Places
 from kilo_catalog.service.protections import PropertyProtections, protection_rules
 from kilo_catalog.service.quotas import ProjectQuotas
+from kilo_catalog.service.resumable import ResumableUploads
 from kilo_catalog.service.staging import Staging
+from kilo_catalog.service.store_care import StoreCare
 from kilo_catalog.service.tags import Tags
 from kilo_catalog.service.tasks import Tasks
 from kilo_catalog.service.upload_claims import UploadClaims
@@ -39,6 +50,7 @@ from kilo_catalog.stores.registry import open_configured
 from kilo_catalog.stores.settings import StoreSettings
 from kilo_catalog.task_wiring import Collaborators, TaskParts, build_tasks
 from kilo_catalog.tasks.bell import Bell
+from kilo_catalog.tasks.cache_keeper import CacheKeeper
 from kilo_catalog.tasks.lease_renewal import LeaseRenewal
 from kilo_catalog.tasks.outbox_relay import OutboxRelay
 from kilo_catalog.tasks.reaper import Reaper
@@ -105,6 +117,7 @@ def build_api(
     services = (
         LeaseRenewal(parts.claims, settings.upload.lease),
         *parts.background(),
+        *((parts.keeper,) if parts.keeper else ()),
         *(tasks.services if with_worker else ()),
     )
     return CatalogApi(app, services, tasks.worker, parts.database, parts.database.close)
@@ -124,6 +137,20 @@ def open_metadefs(settings: CatalogSettings, runtime: Runtime) -> Iterator[Metad
     parts = _Parts(settings, runtime)
     try:
         yield parts.metadefs(EventRecorder(runtime.clock, runtime.new_id))
+    finally:
+        parts.database.close()
+
+
+@contextmanager
+def open_store_care(settings: CatalogSettings, runtime: Runtime) -> Iterator[StoreCare]:
+    """What an operator does with the stores, beside whatever else uses them. Raises as
+    `build_api`."""
+    parts = _Parts(settings, runtime)
+    try:
+        yield StoreCare(
+            parts.unit_of_work, parts.stores, parts.removal, parts.events, runtime.clock,
+            runtime.new_id,
+        )  # fmt: skip
     finally:
         parts.database.close()
 
@@ -150,6 +177,10 @@ class _Parts:
             for name, each in settings.stores.items()
             if name != settings.staging_store or name == settings.default_store
         }
+        self.cache = _open_cache(settings, runtime, self.unit_of_work)
+        self.keeper = self.cache and CacheKeeper(
+            self.cache, self.unit_of_work, self.stores, self.ranking()
+        )
         self.intake = Intake(
             self.claims, self.removal, self.stores, self.writable(), runtime.executor,
             settings.limits,
@@ -163,28 +194,51 @@ class _Parts:
             self.unit_of_work, access, events, self.removal, runtime.clock, runtime.new_id,
             settings.limits, quotas, self.protections,
         )  # fmt: skip
+        bell = Bell(runtime.transport, runtime.bus_settings.exchange, runtime.new_id)
+        conversions = Conversions(
+            self.unit_of_work, access, events, images, settings.imports.conversion,
+            self.writable(), settings.default_store, runtime.clock, runtime.new_id, quotas,
+            bell.ring,
+        )  # fmt: skip
         image_data = ImageData(
             self.unit_of_work, access, events, self.claims, self.intake, self.stores,
             settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
-            self.ranking(),
+            self.ranking(), conversions, self.cache,
         )  # fmt: skip
         staging = Staging(
             self.unit_of_work, access, events, self.intake, self.staging_store, runtime.clock,
             runtime.new_id, quotas, timedelta(seconds=settings.imports.staged_for),
         )  # fmt: skip
-        bell = Bell(runtime.transport, runtime.bus_settings.exchange, runtime.new_id)
+        places = Places(self.stores, tuple(self.offered), self.policy, runtime.executor)
+        uploads = ResumableUploads(
+            self.unit_of_work, access, self.claims, self.intake, image_data, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id, quotas,
+            settings.upload.block_size, timedelta(seconds=settings.upload.lease),
+            timedelta(seconds=settings.upload.resumable_for),
+        )  # fmt: skip
         imports = Imports(
             self.unit_of_work, access, events, self.fetcher, tuple(settings.imports.regions),
             self.methods(), self.writable(), settings.default_store, runtime.clock,
-            runtime.new_id, quotas, bell.ring,
+            runtime.new_id, quotas, places, bell.ring,
         )  # fmt: skip
         tasks = Tasks(
-            self.unit_of_work, access, events, images, imports, self.removal, runtime.clock,
-            runtime.new_id,
+            self.unit_of_work, access, events, images, imports, conversions, self.removal,
+            runtime.clock, runtime.new_id,
         )  # fmt: skip
         locations = Locations(
             self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
-            runtime.clock,
+            runtime.clock, quotas, places, imports, settings.locations,
+        )  # fmt: skip
+        artifact_types = ArtifactTypes(self.unit_of_work, self.policy, standard_types())
+        artifact_access = ArtifactAccess(self.policy)
+        artifacts = Artifacts(
+            self.unit_of_work, artifact_access, artifact_types, events, self.removal,
+            runtime.clock, runtime.new_id, settings.limits, settings.artifacts,
+        )  # fmt: skip
+        artifact_blobs = ArtifactBlobs(
+            self.unit_of_work, artifact_access, artifacts, events, self.removal, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id,
+            self.fetcher, settings.artifacts,
         )  # fmt: skip
         return ApiServices(
             images=images,
@@ -192,14 +246,27 @@ class _Parts:
             introspection=Introspection(self.unit_of_work, access),
             staging=staging,
             imports=imports,
+            conversions=conversions,
             tasks=tasks,
             locations=locations,
+            uploads=uploads,
+            clock=runtime.clock,
+            cache=CacheAdmin(
+                self.unit_of_work,
+                access,
+                self.cache,
+                runtime.clock,
+                self.keeper.wake if self.keeper else lambda: None,
+            ),
             members=Members(self.unit_of_work, access, events, runtime.clock, settings.limits),
             tags=Tags(self.unit_of_work, access, events, runtime.clock, settings.limits),
             metadefs=self.metadefs(events),
             metadef_items=MetadefItems(
                 self.unit_of_work, self.metadef_access(), events, runtime.clock
             ),
+            artifacts=artifacts,
+            artifact_blobs=artifact_blobs,
+            artifact_types=artifact_types,
             quotas=quotas,
             policy=self.policy,
             stores={name: self.store_info(name, each) for name, each in self.offered.items()},
@@ -241,11 +308,10 @@ class _Parts:
     def methods(self) -> tuple[ImportMethod, ...]:
         """The import methods that can work here."""
         no_region = not self.settings.imports.regions
-        return tuple(
-            each
-            for each in self.settings.imports.methods
-            if not (each is ImportMethod.GLANCE_DOWNLOAD and no_region)
-        )
+        missing = {ImportMethod.GLANCE_DOWNLOAD} if no_region else set()
+        if len(self.writable()) == len(self.offered):
+            missing.add(ImportMethod.LOCATION)  # no store reads what others keep
+        return tuple(each for each in self.settings.imports.methods if each not in missing)
 
     def writable(self) -> tuple[str, ...]:
         """The stores that clients may have data put into."""
@@ -280,7 +346,7 @@ class _Parts:
             runtime.executor,
             runtime.clock,
             interval=upload.reap_every,
-            stale_after=upload.stale_after,
+            stale_after=max(upload.stale_after, upload.resumable_for + upload.lease),
         )
         return (reaper, OutboxRelay(self.unit_of_work, notifier, runtime.clock))
 
@@ -293,6 +359,20 @@ class _Parts:
 def _open_policy(settings: CatalogSettings) -> Policy:
     overrides = load_overrides(Path(settings.policy_file)) if settings.policy_file else None
     return Policy({**DEFAULT_RULES, **protection_rules(settings.property_protections)}, overrides)
+
+
+def _open_cache(
+    settings: CatalogSettings, runtime: Runtime, unit_of_work: UnitOfWork
+) -> ImageCache | None:
+    if not settings.cache.path:
+        return None
+    store = open_configured(StoreSettings(driver="filesystem", path=settings.cache.path))
+    node = settings.cache.node or settings.http.public_url
+    if not node:
+        node = f"http://{socket.gethostname()}:{settings.http.port}"
+    return ImageCache(
+        unit_of_work, store, node[:255], runtime.executor, runtime.clock, settings.cache.size
+    )
 
 
 def _open_stores(settings: CatalogSettings) -> Mapping[str, BlobStore]:

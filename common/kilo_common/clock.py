@@ -1,7 +1,7 @@
 """Time as a collaborator that is handed in, so that tests never wait for it."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -25,6 +25,24 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class ShiftedClock:
+    """Another clock, ahead by as much as somebody has moved it: for tests of what takes long."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._ahead
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic() + self._ahead.total_seconds()
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` have passed."""
+        self._ahead += timedelta(seconds=seconds)
 
 
 def iso8601(moment: datetime) -> str:

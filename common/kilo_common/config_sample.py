@@ -15,13 +15,13 @@ from kilo_common.config import bare, hints, struct_of
 def sample(kind: type[msgspec.Struct]) -> str:
     """A TOML file with every key of `kind`, its description, its allowed values, its default.
 
-    Keys are commented out: the file as printed changes nothing.
+    Keys are commented out: the file as printed changes nothing. So are tables of things that have
+    names, such as stores: each default one is there, or one called NAME.
     """
     lines = ["# Every key with its default. Uncomment what you change.", ""]
     if kind.__doc__:
         lines += [*_comment(kind.__doc__.strip().splitlines()[0]), ""]
-    defaults = {field.name: _default(field) for field in msgspec.structs.fields(kind)}
-    _table(kind, defaults, (), lines)
+    _table(kind, _values(kind, None), (), lines)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -30,12 +30,18 @@ def _table(
     defaults: Mapping[str, Any],
     path: tuple[str, ...],
     lines: list[str],
+    mark: str = "",
 ) -> None:
+    """The keys of a table, then the tables in it, whose headers have `mark` before them."""
     nested: list[tuple[str, type[msgspec.Struct]]] = []
+    named: list[tuple[str, Any, type[msgspec.Struct]]] = []
     for name, annotation in hints(kind).items():
-        struct = struct_of(annotation)
+        struct, value = struct_of(annotation), _named_struct(annotation)
         if struct is not None:
             nested.append((name, struct))
+            continue
+        if value is not None:
+            named.append((name, annotation, value))
             continue
         lines += _comment(_describe(annotation))
         if defaults[name] is msgspec.NODEFAULT:
@@ -46,10 +52,30 @@ def _table(
         here = (*path, name)
         if struct.__doc__:
             lines += _comment(struct.__doc__.strip().splitlines()[0])
-        lines += [f"[{'.'.join(here)}]", ""]
-        default = defaults[name]
-        inside = {each: getattr(default, each) for each in struct.__struct_fields__}
-        _table(struct, inside, here, lines)
+        lines += [f"{mark}[{'.'.join(here)}]", ""]
+        _table(struct, _values(struct, defaults[name]), here, lines, mark)
+    for name, annotation, struct in named:
+        lines += _comment(_describe(annotation))
+        for key, default in (defaults[name] or {"NAME": None}).items():
+            here = (*path, name, key)
+            lines += [f"# [{'.'.join(here)}]", ""]
+            _table(struct, _values(struct, default), here, lines, "# ")
+
+
+def _values(kind: type[msgspec.Struct], given: Any) -> dict[str, Any]:
+    """The values of a struct's fields: those of the one given, or the defaults."""
+    if given is None:
+        return {field.name: _default(field) for field in msgspec.structs.fields(kind)}
+    return {each: getattr(given, each) for each in kind.__struct_fields__}
+
+
+def _named_struct(annotation: Any) -> type[msgspec.Struct] | None:
+    """The struct that the values of a dict are; None for any other type."""
+    inner = bare(annotation)
+    arguments = typing.get_args(inner)
+    if typing.get_origin(inner) is not dict or len(arguments) != 2:
+        return None
+    return struct_of(arguments[1])
 
 
 def _default(field: Any) -> Any:

@@ -12,6 +12,7 @@ KiloError                    the root: code, message, details
 ├── NotAcceptable            the client accepts no media type that we produce
 ├── Conflict                 the thing's present state does not allow it
 │   └── PreconditionFailed   it is not, or no longer, in the state the request names
+├── TooManyRequests          more than the caller may ask for in a time: try again later
 ├── Unavailable              something we depend on does not answer: try again later
 └── Failure                  a fault of ours
 
@@ -80,6 +81,10 @@ class Conflict(KiloError):
 
 class PreconditionFailed(Conflict):
     code = "kilo.precondition_failed"
+
+
+class TooManyRequests(KiloError):
+    code = "kilo.too_many_requests"
 
 
 class Unavailable(KiloError):

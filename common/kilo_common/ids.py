@@ -5,6 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 
 IdSource = Callable[[], str]
 """Makes one new identifier, a UUID in its dashed text form, at each call."""
@@ -48,6 +49,7 @@ def is_request_id(text: str) -> bool:
     return _REQUEST_ID.fullmatch(text) is not None
 
 
+@lru_cache(4096)
 def is_uuid(text: str) -> bool:
     """Whether `text` is a UUID, dashed or not."""
     return _UUID.fullmatch(text) is not None or _is_oddly_dashed(text)

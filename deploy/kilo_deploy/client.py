@@ -23,10 +23,11 @@ class RequestRefused(Failure):
 class ApiClient:
     """Requests to one service for one project."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], *, timeout: float = TIMEOUT) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._headers = dict(headers)
+        self._timeout = timeout
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
         """Send JSON, and return the JSON of the answer, or None if it has no body.
@@ -47,9 +48,15 @@ class ApiClient:
             answer.read()
             return answer.getheader(header, "")
 
-    def upload(self, path: str, blocks: Iterable[bytes], size: int) -> None:
+    def upload(
+        self,
+        path: str,
+        blocks: Iterable[bytes],
+        size: int,
+        content_type: str = "application/octet-stream",
+    ) -> None:
         """PUT bytes, block by block. Raises as `json` does."""
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        headers = {"Content-Type": content_type, "Content-Length": str(size)}
         with self._send("PUT", path, blocks, headers) as answer:
             answer.read()
 
@@ -64,7 +71,7 @@ class ApiClient:
         self, method: str, path: str, body: Any, headers: Mapping[str, str]
     ) -> Iterator[HTTPResponse]:
         host, port = self._address
-        with closing(HTTPConnection(host, port, timeout=TIMEOUT)) as connection:
+        with closing(HTTPConnection(host, port, timeout=self._timeout)) as connection:
             try:
                 connection.request(method, path, body, self._headers | dict(headers))
                 answer = connection.getresponse()

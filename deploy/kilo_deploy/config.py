@@ -107,10 +107,9 @@ def shift_ports(settings: StackSettings, offset: int) -> StackSettings:
 
 
 def for_a_while(settings: StackSettings) -> StackSettings:
-    """The same stack for data that may be lost."""
-    return msgspec.structs.replace(
-        settings, messaging=msgspec.structs.replace(settings.messaging, durable=False)
-    )
+    """The same stack for data that may be lost, with a clock that tests may move."""
+    messaging = msgspec.structs.replace(settings.messaging, durable=False, test_clock=True)
+    return msgspec.structs.replace(settings, messaging=messaging)
 
 
 def with_identity_listener(auth: AuthSettings, http: DevHttpSettings) -> AuthSettings:

@@ -26,6 +26,7 @@ def post_worker_init(worker: Any) -> None:
     part = production.open_worker()
     services = lifecycle.ServiceGroup(part.services)
     services.start()
+    importlib.import_module("kilo_deploy.processes").spare_the_collector()
     _running.update(part=part, services=services)
     worker.log.info("worker %s serves", worker.pid)
 

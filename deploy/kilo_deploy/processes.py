@@ -3,6 +3,7 @@
 With `entry.py` the only module here that knows gevent.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -24,6 +25,8 @@ from kilo_common.runtime import Runtime
 from kilo_deploy.config import StackSettings
 
 NATIVE_THREADS = 24
+_COLLECT_AFTER = (10_000, 20, 20)
+"""New objects, collections of them, and collections of what outlived those."""
 _STARTED = time.monotonic()
 
 
@@ -60,6 +63,15 @@ def native_threads() -> Executor:
     return executor
 
 
+def spare_the_collector() -> None:
+    """Let the garbage collector look at requests only, and less often; call it when all stands.
+
+    A busy server spent a tenth of its time on looking at what it was made of, which stays.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
 class StopSignal:
     """Set by SIGINT or SIGTERM; a second signal ends the process at once."""
 
@@ -70,6 +82,10 @@ class StopSignal:
 
     def wait(self) -> None:
         """Return when the process is asked to stop."""
+        # All is set up, and stays: the collector need not go through it again and again, nor
+        # begin after a few hundred objects, which under load it does in every request.
+        gc.freeze()
+        gc.set_threshold(*_COLLECT_AFTER)
         self._event.wait()
 
     def set(self) -> None:

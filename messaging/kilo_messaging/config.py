@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from kilo_common.config import Section
@@ -60,6 +61,17 @@ class LimitSettings(Section, frozen=True):
     client_id_uuid: Annotated[
         bool, Meta(description="Client-ID must be a UUID; else any text of 10 to 36 characters.")
     ] = True
+
+
+class RateSettings(Section, frozen=True):
+    """How much one project may ask for; each process counts for itself."""
+
+    requests: Annotated[
+        float, Meta(description="Requests of one project in a second; 0: no limit.", ge=0)
+    ] = 0.0
+    burst: Annotated[
+        int, Meta(description="So many at once, after a rest; then the rate holds.", ge=1)
+    ] = 100
 
 
 class WebSocketSettings(Section, frozen=True):
@@ -153,6 +165,21 @@ class PoolSettings(Section, frozen=True):
         float,
         Meta(description="Seconds that a request waits for a topic that is being moved.", ge=0),
     ] = 10.0
+
+
+class EncryptionSettings(Section, frozen=True):
+    """Encryption at rest, for topics that ask for it (`_enable_encrypt_messages`)."""
+
+    keys: Annotated[
+        dict[str, str],
+        Meta(
+            description="Keys by name, each 32 random bytes in base64 (openssl rand -base64 32). "
+            "One stays as long as there are messages encrypted with it."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    active: Annotated[
+        str, Meta(description="The name of the key to encrypt with. Empty: topics cannot ask.")
+    ] = ""
 
 
 class SignedUrlSettings(Section, frozen=True):
@@ -261,14 +288,25 @@ class MessagingSettings(Section, frozen=True):
             "crash. With --ephemeral, or false here, there is only a warning."
         ),
     ] = True
+    test_clock: Annotated[
+        bool,
+        Meta(
+            description="Let tests move the service's clock (`POST /v2/_test/clock`); only where "
+            "messages may be lost. With --ephemeral it is true."
+        ),
+    ] = False
     limits: Annotated[LimitSettings, Meta(description="What a client may ask for.")] = (
         LimitSettings()
     )
+    rate: Annotated[RateSettings, Meta(description="Requests of one project.")] = RateSettings()
     websocket: Annotated[WebSocketSettings, Meta(description="WebSocket connections.")] = (
         WebSocketSettings()
     )
     pools: Annotated[PoolSettings, Meta(description="Stores beside the database.")] = PoolSettings()
     events: Annotated[EventSettings, Meta(description="Events as messages.")] = EventSettings()
+    encryption: Annotated[EncryptionSettings, Meta(description="Encryption at rest.")] = (
+        EncryptionSettings()
+    )
     signed_urls: Annotated[SignedUrlSettings, Meta(description="Pre-signed URLs.")] = (
         SignedUrlSettings()
     )

@@ -38,6 +38,8 @@ MethodNotAllowed
 └── MethodRefused
 NotAcceptable
 └── OnlyJson
+TooManyRequests
+└── RateExceeded           a project asks for more than it may in a second
 Unavailable
 ├── TopicMoving            a topic is on its way from one pool to another
 └── SubscriptionsUnavailable  this deployment cannot have such a subscription
@@ -50,6 +52,7 @@ from kilo_common.errors import (
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
+    TooManyRequests,
     Unavailable,
     UnsupportedMedia,
 )
@@ -209,3 +212,7 @@ class MoveRefused(Conflict):
 
 class TopicMoving(Unavailable):
     code = "messaging.topic.moving"
+
+
+class RateExceeded(TooManyRequests):
+    code = "messaging.rate_exceeded"

@@ -43,6 +43,8 @@ DEFAULTS: Mapping[str, str] = {
     "flavors:delete": ADMIN,
     "topics:placement": ADMIN,
     "topics:move": ADMIN,
+    "clock:get": ANYBODY,
+    "clock:advance": ADMIN,
     "ping:get": ANYBODY,
     "health:get": ADMIN,
 }

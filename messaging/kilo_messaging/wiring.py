@@ -4,12 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from kilo_common.bus.listener import NotificationListener
 from kilo_common.bus.target import Target
 from kilo_common.bus.transport import Capability
+from kilo_common.clock import ShiftedClock
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import Schema
+from kilo_common.errors import ConfigInvalid
 from kilo_common.http.gateway import (
     Environ,
     Gateway,
@@ -41,6 +46,7 @@ from kilo_messaging.service.events import EventPoster
 from kilo_messaging.service.following import Following
 from kilo_messaging.service.operations import Operations, make_operations
 from kilo_messaging.service.push import PUSH_TOPIC, PushHub
+from kilo_messaging.service.rates import ProjectRates
 from kilo_messaging.service.sharing import GetKey, SignedOrKnown
 from kilo_messaging.service.sweeper import Sweeper
 from kilo_messaging.storage.base import Stores
@@ -49,9 +55,11 @@ from kilo_messaging.storage.pools.placing import Pools
 from kilo_messaging.storage.pools.router import Router, RouterTimes
 from kilo_messaging.storage.pools.stores import placing_stores
 from kilo_messaging.storage.redis.url import is_redis
+from kilo_messaging.storage.sealing.seal import Seal
+from kilo_messaging.storage.sealing.stores import sealing_stores
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.transport.http.app import MessagingApp
-from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes
+from kilo_messaging.transport.http.event_stream import EventStreams, StreamTimes, with_signed_query
 from kilo_messaging.transport.websocket import OpenedSession, OpenSession, WebSocketServer
 
 __all__ = [
@@ -125,9 +133,21 @@ def build_over(
     runtime: Runtime,
     database: Database | None = None,
 ) -> MessagingApi:
-    """The service over any store."""
+    """The service over any store.
+
+    Raises:
+        ConfigInvalid: a clock for tests is wanted where messages must not be lost.
+    """
+    if settings.test_clock:
+        if settings.durable:
+            raise ConfigInvalid(
+                "messaging.test_clock is for stacks whose messages may be lost: start with "
+                "--ephemeral, or set messaging.durable = false",
+                key="messaging.test_clock",
+            )
+        runtime = replace(runtime, clock=ShiftedClock(runtime.clock))
     stores, pools = _with_pools(stores, settings, runtime)
-    desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
+    desk = _desk(stores, settings, runtime)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
@@ -144,7 +164,8 @@ def build_over(
         wake=posts.wake,
     )
     runtime = replace(runtime, auth=SignedOrKnown(runtime.auth, get_key, desk.now))
-    dispatcher = Dispatcher(operations, ACTIONS)
+    rates = ProjectRates(settings.rate.requests, settings.rate.burst, runtime.clock)
+    dispatcher = Dispatcher(operations, ACTIONS, rates)
     following = Following(stores.messages, desk.now, hub.arrivals)
     websocket = WebSocketServer(
         _session_opener(desk, hub, following, dispatcher, settings, runtime),
@@ -156,9 +177,11 @@ def build_over(
     times = StreamTimes(settings.websocket.ping_interval, settings.websocket.auth_interval)
     streams = EventStreams(desk, following, runtime.clock, times)
     known = partial(is_known, runtime.auth)
-    app = MessagingApp(dispatcher, websocket, streams, known, body_limit=limit)
+    app = MessagingApp(
+        dispatcher, websocket, streams, known, body_limit=limit, limits=_limits(settings)
+    )
     return MessagingApi(
-        app=_gateway(app, stores, settings, runtime),
+        app=with_signed_query(_gateway(app, stores, settings, runtime)),
         services=(
             *_services(operations, hub, settings, runtime),
             following,
@@ -174,7 +197,7 @@ def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     """What delivers to subscribers, in a process of its own. Raises as `build`."""
     opened, _database = _open_stores(settings, runtime)
     stores, pools = _with_pools(opened, settings, runtime)
-    desk = Desk(stores, _policy(settings), settings.limits, runtime.clock, runtime.new_id)
+    desk = _desk(stores, settings, runtime)
     address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
     hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
     get_key = _signing_key(settings)
@@ -200,10 +223,30 @@ def _open_stores(settings: MessagingSettings, runtime: Runtime) -> tuple[Stores,
     return open_sql_store(database), database
 
 
+def _limits(settings: MessagingSettings) -> dict[str, Any]:
+    """What the home document says about how much a client may ask for."""
+    return {
+        **msgspec.structs.asdict(settings.limits),
+        "requests_per_second": settings.rate.requests,
+        "requests_burst": settings.rate.burst,
+    }
+
+
+def _desk(stores: Stores, settings: MessagingSettings, runtime: Runtime) -> Desk:
+    return Desk(
+        stores,
+        _policy(settings),
+        settings.limits,
+        runtime.clock,
+        runtime.new_id,
+        can_encrypt=bool(settings.encryption.active),
+    )
+
+
 def _with_pools(
     main: Stores, settings: MessagingSettings, runtime: Runtime
 ) -> tuple[Stores, Pools]:
-    """The main store and its pools as one, and what operators do with pools."""
+    """The main store and its pools as one, encrypted, and what operators do with pools."""
     opener = PoolStores(runtime, STORES, settings.durable)
     times = RouterTimes(patience=settings.pools.move_wait)
     if Capability.BETWEEN_PROCESSES not in runtime.transport.capabilities:
@@ -215,7 +258,10 @@ def _with_pools(
         main_weight=settings.pools.main_weight,
         times=times,
     )
-    return placing_stores(router), Pools(router, opener.prepare, runtime.clock)
+    seal = Seal(settings.encryption.keys, settings.encryption.active)
+    return sealing_stores(placing_stores(router), seal), Pools(
+        router, opener.prepare, runtime.clock
+    )
 
 
 def _gateway(

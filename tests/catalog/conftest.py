@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from catalog_story import Catalog, Heard
-from kilo_catalog.config import CatalogSettings, StoreSettings
+from kilo_catalog.config import CacheSettings, CatalogSettings, StoreSettings
 from kilo_catalog.wiring import SCHEMA, build_api
 from kilo_common.bus.envelope import Notification, unwrap
 from kilo_common.bus.memory import MemoryTransport
@@ -18,10 +18,13 @@ from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
 from kilo_common.testing.clock import FakeClock
 from kilo_common.testing.runtime import make_runtime
+from support.databases import ReadyDatabases
 
 
 @pytest.fixture
-def open_catalog(tmp_path: Path, executor: Executor) -> Iterator[Callable[..., Catalog]]:
+def open_catalog(
+    tmp_path: Path, executor: Executor, ready_databases: ReadyDatabases
+) -> Iterator[Callable[..., Catalog]]:
     """Opens a catalog on the test's folder; a second one there is another process on the same
     data."""
     opened: list[Catalog] = []
@@ -33,7 +36,12 @@ def open_catalog(tmp_path: Path, executor: Executor) -> Iterator[Callable[..., C
             "second": StoreSettings(driver="memory"),
         }
         database = DatabaseSettings(url=f"sqlite:///{folder}/catalog.db")
-        settings = CatalogSettings(**({"database": database, "stores": stores} | changes))
+        cache = CacheSettings(path=f"{folder}/cache")
+        made = {"database": database, "stores": stores, "cache": cache}
+        settings = CatalogSettings(**(made | changes))
+        file = folder / "catalog.db"
+        if settings.database is database and not file.exists():
+            ready_databases.place(SCHEMA, file)
         upgrade(settings.database, SCHEMA)
         clock, transport = FakeClock(), MemoryTransport()
         transport.start()

@@ -11,7 +11,7 @@ import pytest
 from gabbi import driver, fixture
 from gabbi.driver import test_pytest  # noqa: F401 - the test that gabbi parametrizes
 
-from kilo_catalog.config import CatalogSettings, StoreSettings
+from kilo_catalog.config import CacheSettings, CatalogSettings, StoreSettings
 from kilo_catalog.wiring import SCHEMA, build_api
 from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
@@ -32,6 +32,7 @@ class CatalogFixture(fixture.GabbiFixture):  # type: ignore[misc]  # gabbi is no
         folder = self.undo.enter_context(tempfile.TemporaryDirectory())
         settings = CatalogSettings(
             database=DatabaseSettings(url=f"sqlite:///{folder}/catalog.db"),
+            cache=CacheSettings(path=f"{folder}/cache"),
             stores={
                 "main": StoreSettings(path=f"{folder}/images"),
                 "second": StoreSettings(driver="memory", description="gone soon"),

@@ -106,7 +106,12 @@ def test_the_sample_documents_every_key_and_changes_nothing(file: Path) -> None:
         assert part in text
     file.write_text(text)
     assert load(Outer, file=file) == Outer()
-    # Uncommented, every line is still a valid file with the same meaning.
-    lines = [line.removeprefix("# ") if " = " in line else line for line in text.splitlines()]
+    # Uncommented, every line is still a valid file with the same meaning, and a table with a name
+    # has its keys documented too.
+    assert "# [stores.NAME]\n\n# A port.\n# port = 80" in text
+    lines = [
+        line.removeprefix("# ") if " = " in line or line.startswith("# [") else line
+        for line in text.splitlines()
+    ]
     file.write_text("\n".join(lines))
-    assert load(Outer, file=file) == Outer()
+    assert load(Outer, file=file) == Outer(stores={"NAME": Inner()})

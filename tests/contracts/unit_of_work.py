@@ -15,6 +15,8 @@ from kilo_catalog.domain.image import (
     DataFacts,
     Image,
     ImageStatus,
+    Location,
+    Resumable,
     UploadClaim,
     Visibility,
     bury,
@@ -144,6 +146,52 @@ class UnitOfWorkContract:
         assert found == filled
         assert (found.status, found.size, found.upload) == (ImageStatus.ACTIVE, 5, None)
         assert [each.key for each in found.locations] == [upload.id]
+
+    def test_a_blob_is_known_by_the_image_that_has_it_or_is_getting_it(
+        self, records: Records
+    ) -> None:
+        def known(store: str, key: str) -> bool:
+            return records.unit_of_work.read(lambda tx: tx.images.has_blob(store, key))
+
+        places = (Location("main", "a_b"), Location("web", "http://x/y", ours=False))
+        kept = image(locations=(structs.replace(places[0], metadata=(("k", "v"),)), places[1]))
+        records.add(kept)
+        assert records.get(kept.id) == kept
+        waiting = image(1)
+        records.add(waiting)
+        records.update(claim(waiting, UploadClaim("upload-1", "main", T0)))
+        assert [known("main", key) for key in ("a_b", "upload-1", "a%", "axb", "a")] == [
+            True, True, False, False, False
+        ]  # fmt: skip
+        assert known("web", "http://x/y")
+        assert not known("web", "a_b")
+
+    def test_images_with_data_are_gone_through_by_id(self, records: Records) -> None:
+        def listed(after: str, limit: int) -> list[str]:
+            found = records.unit_of_work.read(lambda tx: tx.images.list_with_data(after, limit))
+            return [each.id for each in found]
+
+        kept = [image(number, locations=(Location("main", f"k{number}"),)) for number in range(3)]
+        for each in (*kept, image(3)):
+            records.add(each)
+        ids = [each.id for each in kept]
+        assert (listed("", 2), listed(ids[1], 2), listed(ids[2], 2)) == (ids[:2], ids[2:], [])
+
+    def test_a_doomed_blob_is_known_until_it_is_removed(self, records: Records) -> None:
+        def known() -> bool:
+            return records.unit_of_work.read(lambda tx: tx.doomed.has("main", "key"))
+
+        assert not known()
+        records.unit_of_work.write(lambda tx: tx.doomed.add(Doomed("main", "key", T0)))
+        assert known()
+        records.unit_of_work.write(lambda tx: tx.doomed.remove("main", "key"))
+        assert not known()
+
+    def test_a_resumable_upload_comes_back_as_it_was(self, records: Records) -> None:
+        records.add(image())
+        held = Resumable(10, "a YQ==", "holder", T0 + SECOND)
+        saving = records.update(claim(image(), UploadClaim("upload-1", "main", T0, held)))
+        assert records.get(saving.id) == saving
 
     def test_an_unknown_image_is_not_found(self, records: Records) -> None:
         with pytest.raises(ImageNotFound):

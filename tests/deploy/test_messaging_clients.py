@@ -11,6 +11,7 @@ from support.clients import Clients
 
 pytestmark = pytest.mark.clients
 
+JSON = ("-f", "json")
 ZAQAR = """
 import sys
 from zaqarclient.queues import client
@@ -75,6 +76,79 @@ def test_openstack_messaging_posts_lists_claims_and_deletes(clients: Clients) ->
     clients.openstack("messaging", "queue", "delete", name)
     left = json.loads(clients.openstack("messaging", "queue", "list", "-f", "json"))
     assert name not in [each["Name"] for each in left]
+
+
+def test_openstack_messaging_claims_are_queried_renewed_and_released(clients: Clients) -> None:
+    name = f"claims-{uuid4().hex[:8]}"
+    _posted, printed = clients.openstack_each(
+        ["messaging", "message", "post", name, '[{"body": "hello", "ttl": 300}]'],
+        ["messaging", "claim", "create", name, "--ttl", "60", "--grace", "60", *JSON],
+    )
+    (claimed,) = json.loads(printed)
+    claim = claimed["Claim_ID"]
+    queried, renewed, _released, _purged, stats, signed = clients.openstack_each(
+        ["messaging", "claim", "query", name, claim, *JSON],
+        ["messaging", "claim", "renew", name, claim, "--ttl", "90", *JSON],
+        ["messaging", "claim", "release", name, claim],
+        ["messaging", "queue", "purge", name, "--resource_types", "messages"],
+        ["messaging", "queue", "stats", name, *JSON],
+        ["messaging", "queue", "signed", "url", name, *JSON],
+    )
+    for found in (queried, renewed):
+        assert [each["Message"] for each in json.loads(found)] == ["hello"]
+    assert json.loads(stats)["Stats"]["messages"]["total"] == 0
+    assert json.loads(signed)["Signature"]
+
+
+def test_openstack_messaging_subscriptions(clients: Clients) -> None:
+    name = f"news-{uuid4().hex[:8]}"
+    created, listed = clients.openstack_each(
+        ["messaging", "subscription", "create", name, "http://hook.example/", "3600", *JSON],
+        ["messaging", "subscription", "list", name, *JSON],
+    )
+    made = json.loads(created)["ID"]
+    assert [each["ID"] for each in json.loads(listed)] == [made]
+    _updated, shown, _deleted, left = clients.openstack_each(
+        ["messaging", "subscription", "update", name, made, "--ttl", "7200"],
+        ["messaging", "subscription", "show", name, made, *JSON],
+        ["messaging", "subscription", "delete", name, made],
+        ["messaging", "subscription", "list", name, *JSON],
+    )
+    found = json.loads(shown)
+    assert (found["Subscriber"], found["TTL"]) == ("http://hook.example/", 7200)
+    assert json.loads(left) == []
+
+
+def test_openstack_messaging_pools_and_flavors(clients: Clients, tmp_path: Path) -> None:
+    pool, flavor = f"pool-{uuid4().hex[:8]}", f"flavor-{uuid4().hex[:8]}"
+    uri = f"sqlite:///{tmp_path}/pool.db"
+    made, shown, listed, _changed, _created, about, flavors, *_rest = clients.openstack_each(
+        # Of no weight, so that the other tests' topics lie elsewhere.
+        ["messaging", "pool", "create", pool, uri, "0", *JSON],
+        ["messaging", "pool", "show", pool, *JSON],
+        ["messaging", "pool", "list", *JSON],
+        ["messaging", "pool", "update", pool, "--pool_options", '{"pool_size": 4}'],
+        ["messaging", "flavor", "create", flavor, "--pool_list", pool],
+        ["messaging", "flavor", "show", flavor, *JSON],
+        ["messaging", "flavor", "list", *JSON],
+        ["messaging", "flavor", "update", flavor, "--pool_list", "main"],
+        ["messaging", "flavor", "delete", flavor],
+        ["messaging", "pool", "delete", pool],
+    )
+    assert json.loads(made)["Name"] == pool
+    assert json.loads(shown)["URI"] == uri
+    assert pool in [each["Name"] for each in json.loads(listed)]
+    assert pool in about
+    assert flavor in [each["Name"] for each in json.loads(flavors)]
+
+
+def test_openstack_messaging_says_how_the_service_is(clients: Clients) -> None:
+    pinged, health, home = clients.openstack_each(
+        ["messaging", "ping"], ["messaging", "health"], ["messaging", "homedoc"]
+    )
+    assert "True" in pinged
+    assert "storage_reachable" in health
+    assert "rel/queues" in home
 
 
 def test_the_banner_command_for_posting_works(clients: Clients) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from click.testing import CliRunner
 
 from kilo_deploy.accounts import sign_in
+from kilo_deploy.cli import main
 from kilo_deploy.client import ApiClient
 from kilo_deploy.state import find_running
 from kilo_deploy.testing import FREE_PORTS, KilostackProcess, StackProcess
@@ -203,6 +205,35 @@ def test_watch_prints_what_is_posted(stack: StackProcess) -> None:
         assert '{"breaking": 1}' in watch.wait_for("breaking")
     finally:
         watch.kill()
+
+
+def test_topics_and_pools_are_looked_after_by_commands(stack: StackProcess, tmp_path: Path) -> None:
+    info = find_running(stack.state_dir)
+    assert info is not None
+    headers = {**sign_in(info, info.project, {}), "Client-ID": "0" * 32}
+    client = ApiClient(info.messaging_url, headers)
+    client.json("POST", "/v2/topics/work/messages", {"messages": [{"body": 1}, {"body": 2}]})
+
+    def run(*arguments: str) -> str:
+        return CliRunner().invoke(main, [*arguments, "--state-dir", str(stack.state_dir)]).output
+
+    east = f"sqlite:///{tmp_path}/east.db"
+    assert run("pools", "add", "east", east, "--weight", "0") == "Pool east is ready.\n"
+    assert json.loads(run("pools", "list", "--json"))["reachable"] is True
+    assert run("topics", "where", "work") == "main\n"
+    done = run("topics", "move", "work", "east")
+    assert done == "Moved work to pool east: 2 messages, 0 subscriptions, 0 deliveries.\n"
+    assert run("topics", "where", "work") == "east\n"
+    found = client.json("GET", "/v2/topics/work/messages?echo=true")["messages"]
+    assert [each["body"] for each in found] == [1, 2]
+    assert run("topics", "move", "work", "east") == "work lies on pool east already.\n"
+    assert "There is no pool west" in run("topics", "move", "work", "west")
+    figures = {"name": "work", "free": 2, "claimed": 0, "total": 2}
+    assert json.loads(run("topics", "list", "--json")) == figures
+    assert "move or delete them first" in run("pools", "remove", "east")
+    assert run("topics", "redrive", "work") == "0 messages went back.\n"
+    run("topics", "purge", "work", "--yes")
+    assert json.loads(run("topics", "stats", "work"))["total"] == 0
 
 
 def test_watch_without_a_stack_says_how_to_start_one() -> None:

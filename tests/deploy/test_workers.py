@@ -22,7 +22,7 @@ from support.gated import DATA, GatedServer, gated_server
 pytestmark = [
     pytest.mark.services,
     # Who takes which task is tested on each database, by the contract of the records.
-    pytest.mark.parametrize("service_url", ["postgresql"], indirect=True),
+    pytest.mark.parametrize("database_server", ["postgresql"], indirect=True),
 ]
 TASKS = 60
 WORKERS = 4
@@ -55,6 +55,8 @@ exchange = "{name}"
 notification_topic = "{name}"
 [catalog]
 staging_store = "staging"
+[auth]
+strategy = "none"
 [catalog.http]
 port = 0
 [catalog.database]

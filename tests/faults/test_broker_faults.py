@@ -99,6 +99,58 @@ def test_time_outs_hold_while_the_broker_is_down_and_calls_work_soon_after(node,
         assert until_it_works(lambda: client.call(CONTEXT, "echo", x=3, timeout=0.5)) < 2.0
 
 
+class Slow(Endpoint):
+    def __init__(self) -> None:
+        self.begun: SimpleQueue[int] = SimpleQueue()
+        self.go_on = threading.Event()
+
+    @rpc
+    def work(self, context: RequestContext, x: int) -> int:
+        self.begun.put(x)
+        self.go_on.wait(60)
+        return x
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_calls_in_flight_get_an_answer_or_hear_that_they_may_have_run(
+    node, target, comes_back: bool
+) -> None:
+    slow = Slow()
+    with opened(node.url) as transport, opened(node.url) as others:
+        server = RpcServer(others, target, [slow], new_id=random_id)
+        server.start()
+        patience = 20.0 if comes_back else 1.5
+        client = RpcClient(transport, target, new_id=random_id, timeout=patience)
+        ends: SimpleQueue[tuple[int, float]] = SimpleQueue()
+
+        def call(x: int) -> None:
+            began = time.monotonic()
+            try:
+                end: int = client.call(CONTEXT, "work", x=x)
+            except CallTimeout as fault:
+                end = fault.may_have_run
+            except BusUnavailable as fault:  # killed before it had confirmed the request
+                end = fault.may_have_been_published
+            ends.put((end, time.monotonic() - began))
+
+        threads = [threading.Thread(target=call, args=(x,)) for x in range(4)]
+        for thread in threads:
+            thread.start()
+        assert {slow.begun.get(timeout=10) for _ in threads} == {0, 1, 2, 3}
+        node.kill()
+        if comes_back:
+            node.start()
+        slow.go_on.set()
+        for thread in threads:
+            thread.join(60)
+        found = [ends.get(timeout=1) for _ in threads]
+        assert all(seconds <= patience + LATE for _, seconds in found)
+        expected = [0, 1, 2, 3] if comes_back else [True] * 4
+        assert sorted(end for end, _ in found) == expected
+        client.stop(1)
+        server.stop(1)
+
+
 def test_time_outs_hold_while_the_broker_blocks_publishers(node, target) -> None:
     with opened(node.url) as transport, served(transport, target) as client:
         node.block()

@@ -10,15 +10,15 @@ import pytest
 from werkzeug.test import Client
 
 from kilo_common.context import RequestContext
-from kilo_common.db.migrate import upgrade
 from kilo_common.runtime import Runtime
 from kilo_common.settings import DatabaseSettings
 from kilo_common.testing.clock import FakeClock
 from kilo_common.testing.runtime import make_runtime
 from kilo_messaging import wiring
-from kilo_messaging.config import MessagingSettings
+from kilo_messaging.config import MessagingSettings, SignedUrlSettings
 from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.wiring import MessagingApi
+from support.databases import ReadyDatabases
 
 CLIENT_ID = "3381af92-2b9e-11e3-b191-71861300734c"
 
@@ -43,12 +43,16 @@ def api(runtime: Runtime) -> MessagingApi:
 
 
 @pytest.fixture
-def sql_api(runtime: Runtime, tmp_path: Path) -> Iterator[MessagingApi]:
+def sql_api(
+    runtime: Runtime, tmp_path: Path, ready_databases: ReadyDatabases
+) -> Iterator[MessagingApi]:
     """The service over SQLite, not started."""
     settings = MessagingSettings(
-        database=DatabaseSettings(url=f"sqlite:///{tmp_path}/messaging.db")
+        database=DatabaseSettings(
+            url=ready_databases.place(wiring.SCHEMA, tmp_path / "messaging.db")
+        ),
+        signed_urls=SignedUrlSettings(key="a key for the tests"),
     )
-    upgrade(settings.database, wiring.SCHEMA)
     made = wiring.build(settings, runtime)
     yield made
     made.close()

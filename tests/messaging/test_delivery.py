@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from kilo_common.context import RequestContext
-from kilo_common.db.migrate import upgrade
 from kilo_common.fetch.policy import FetchPolicy
 from kilo_common.lifecycle import ServiceGroup
 from kilo_common.runtime import Runtime
@@ -23,6 +22,7 @@ from kilo_messaging.domain.webhook_signature import signature_header
 from kilo_messaging.service.messages import Draft
 from kilo_messaging.service.subscriptions import Changes
 from kilo_messaging.wiring import MessagingApi
+from support.databases import ReadyDatabases
 from support.sinks import MailSink, Received, WebSink, mail_sink, web_sink
 
 WaitUntil = Callable[[Callable[[], bool]], None]
@@ -82,7 +82,11 @@ class Desk:
 
 @pytest.fixture
 def start(
-    runtime: Runtime, context: RequestContext, clock: FakeClock, tmp_path: Path
+    runtime: Runtime,
+    context: RequestContext,
+    clock: FakeClock,
+    tmp_path: Path,
+    ready_databases: ReadyDatabases,
 ) -> Iterator[Callable[..., Desk]]:
     started: list[tuple[ServiceGroup, MessagingApi]] = []
 
@@ -97,7 +101,8 @@ def start(
             chosen,
             signed_urls=msgspec.structs.replace(chosen.signed_urls, key="a key of many letters"),
         )
-        upgrade(chosen.database, wiring.SCHEMA)
+        if not (tmp_path / "messaging.db").exists():
+            ready_databases.place(wiring.SCHEMA, tmp_path / "messaging.db")
         api = wiring.build(chosen, runtime)
         group = ServiceGroup(api.services)
         group.start()

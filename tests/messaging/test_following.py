@@ -7,6 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from kilo_common.bus.memory import MemoryTransport
+from kilo_common.bus.target import Address, Kind
+from kilo_common.bus.transport import Capability
 from kilo_common.clock import SystemClock
 from kilo_common.context import RequestContext
 from kilo_common.testing.clock import FakeClock
@@ -154,6 +157,38 @@ def test_who_begins_at_the_end_sees_only_what_comes(
     wait_until(lambda: bool(reader.frames))
     assert reader.bodies == [3]
     assert following.place(KEY, at_end=False).offset == 0
+
+
+class SharedBus(MemoryTransport):
+    """The bus in memory, as if several processes shared it."""
+
+    capabilities = MemoryTransport.capabilities | {Capability.BETWEEN_PROCESSES}
+
+
+def test_what_is_posted_in_another_process_is_looked_for_at_once(
+    api: MessagingApi, post: Callable[..., None], wait_until: WaitUntil
+) -> None:
+    bus = SharedBus()
+    bus.start()
+    desk = api.operations.desk
+    address = Address(Kind.FANOUT, "openstack", "messaging.push")
+    here, elsewhere = (PushHub(bus, address, name) for name in ("here", "elsewhere"))
+    here.start()
+    elsewhere.start()
+    looked: list[TopicKey] = []
+    here.arrivals.watch(KEY, looked.append)
+    following = Following(desk.stores.messages, desk.now, here.arrivals)
+    reader = Reader()
+    follow(following, reader)
+    post(1)  # in this process the service's own hub hears of it, which is neither of the two
+    (message,) = desk.stores.messages.follow(KEY, 0, 1, desk.now()).messages
+    elsewhere.announce(KEY, [message])
+    wait_until(lambda: looked == [KEY])
+    following.start()
+    wait_until(lambda: reader.bodies == [1])
+    for each in (following, here, elsewhere):
+        each.stop(5.0)
+    bus.stop(1.0)
 
 
 class Counted:

@@ -108,4 +108,4 @@ def test_who_waits_goes_when_the_server_ends() -> None:
         looks.append(1)
 
     assert Arrivals().first(KEY, look, 20, lambda: True) is None
-    assert len(looks) == 2
+    assert len(looks) == 1

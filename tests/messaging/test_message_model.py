@@ -26,6 +26,7 @@ from kilo_messaging.storage.base import Page, Stores
 from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.storage.redis.store import open_redis_store
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
+from support.placed import placed_stores
 from support.redis_server import RedisServer
 
 DEAD = "dead"
@@ -233,6 +234,11 @@ FEWEST = settings(SETTINGS, max_examples=6, stateful_step_count=30)
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_the_store_in_memory_is_the_model(ordering: str) -> None:
     play(lambda: MessageModel(open_memory_store(), ordering), settings=SETTINGS)
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_stores_in_front_of_a_store_are_the_model(ordering: str) -> None:
+    play(lambda: MessageModel(placed_stores(), ordering), settings=FEWER)
 
 
 @contextmanager

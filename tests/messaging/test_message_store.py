@@ -10,19 +10,18 @@ import pytest
 
 from contracts.message_store import MessageStoreContract
 from kilo_common.db.database import Database
-from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
 from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.storage.redis.store import open_redis_store
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
+from support.databases import ReadyDatabases
+from support.placed import placed_stores
 from support.redis_server import RedisServer
 
 
 def opened(url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
-    settings = DatabaseSettings(url=url)
-    upgrade(settings, SCHEMA)
-    database = Database(settings, executor)
+    database = Database(DatabaseSettings(url=url), executor)
     try:
         yield open_sql_store(database)
     finally:
@@ -35,10 +34,18 @@ class TestMemoryStore(MessageStoreContract):
         return open_memory_store()
 
 
+class TestPlacedStore(MessageStoreContract):
+    @pytest.fixture
+    def stores(self) -> Stores:
+        return placed_stores()
+
+
 class TestSqliteStore(MessageStoreContract):
     @pytest.fixture
-    def stores(self, tmp_path: Path, executor: ThreadPoolExecutor) -> Iterator[Stores]:
-        yield from opened(f"sqlite:///{tmp_path}/messaging.db", executor)
+    def stores(
+        self, tmp_path: Path, executor: ThreadPoolExecutor, ready_databases: ReadyDatabases
+    ) -> Iterator[Stores]:
+        yield from opened(ready_databases.place(SCHEMA, tmp_path / "messaging.db"), executor)
 
 
 @contextmanager
@@ -73,10 +80,13 @@ class TestRedisCluster(TestRedisStore):
 @pytest.mark.services
 class TestServerStore(MessageStoreContract):
     @pytest.fixture
-    def stores(self, service_url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
-        with closing(Database(DatabaseSettings(url=service_url), executor)) as second:
+    def stores(
+        self, database_server: str, executor: ThreadPoolExecutor, ready_databases: ReadyDatabases
+    ) -> Iterator[Stores]:
+        url = ready_databases.emptied(SCHEMA, database_server)
+        with closing(Database(DatabaseSettings(url=url), executor)) as second:
             self._second = open_sql_store(second)
-            yield from opened(service_url, executor)
+            yield from opened(url, executor)
 
     def another(self) -> Stores:
         return self._second

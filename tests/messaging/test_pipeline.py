@@ -145,16 +145,81 @@ def test_who_cannot_step_aside_is_waited_for(
     assert last == [201]
 
 
+class Socket:
+    """Takes so many bytes, and then no more."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken = b""
+        self.writers = 0
+
+    def try_to_write(self, data: bytes) -> int:
+        if self.room < 0:
+            raise BrokenPipeError
+        took = data[: self.room]
+        self.room -= len(took)
+        self.taken += took
+        return len(took)
+
+    def start_writer(self) -> None:
+        self.writers += 1
+
+    def outbox(self, most: int = 4, most_bytes: int = 1000) -> Outbox:
+        return Outbox(
+            most=most,
+            most_bytes=most_bytes,
+            try_to_write=self.try_to_write,
+            start_writer=self.start_writer,
+        )
+
+
+def test_what_the_socket_takes_needs_no_writer() -> None:
+    socket = Socket(room=10)
+    outbox = socket.outbox()
+    assert outbox.put(b"12345")
+    assert (socket.taken, socket.writers) == (b"12345", 0)
+    assert outbox.put(b"6789012")
+    assert outbox.put(b"3")
+    assert (socket.taken, socket.writers) == (b"1234567890", 1)
+    assert outbox.take() == (b"123", False)
+    assert outbox.take() is None
+    socket.room = 1
+    assert outbox.put(b"4")
+    assert (socket.taken, socket.writers) == (b"12345678904", 1)
+
+
+def test_a_frame_that_has_begun_is_sent_to_its_end() -> None:
+    socket = Socket(room=3)
+    outbox = socket.outbox(most_bytes=5)
+    assert outbox.put(b"123456789")  # more than may wait, but it is on its way
+    assert not outbox.put(b"no room")
+    assert outbox.put(b"asked for", must=True)
+    outbox.end(b"bye", drop=True)
+    assert outbox.take() == (b"456789bye", False)
+    assert outbox.take() is None
+    outbox.wait_until_sent(0)
+
+
+def test_a_line_to_nobody_ends() -> None:
+    outbox = Socket(room=-1).outbox()
+    assert not outbox.put(b"x")
+    assert not outbox.admits()
+    outbox.end(b"bye")
+    assert outbox.take() is None
+
+
 def test_answers_are_made_only_while_there_is_room() -> None:
-    outbox = Outbox(most=4, most_bytes=1000)
+    socket = Socket(room=0)
+    outbox = socket.outbox()
     assert outbox.put(b"x" * 600)
     assert not outbox.wait_for_room(0.01)
     assert not outbox.put(b"x" * 600)
+    assert not outbox.admits()
     assert outbox.put(b"x" * 600, must=True)
     waiting: list[bool] = []
     waiter = threading.Thread(target=lambda: waiting.append(outbox.wait_for_room(10)))
     waiter.start()
-    assert outbox.take() == (b"x" * 1200, False)
+    assert outbox.take() == (b"x" * 1200, True)
     waiter.join(10)
     assert waiting == [True]
     outbox.end()

@@ -12,8 +12,10 @@ from contracts.placement_store import PlacementStoreContract
 from kilo_common.db.database import Database
 from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
+from kilo_common.testing.clock import FakeClock
+from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.storage.memory.placements import MemoryPlacements
-from kilo_messaging.storage.placement_base import PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
 from kilo_messaging.storage.redis.keys import Keys
 from kilo_messaging.storage.redis.link import RedisLink
 from kilo_messaging.storage.redis.placements import RedisPlacements
@@ -52,6 +54,26 @@ class TestRedisPlacements(PlacementStoreContract):
     @pytest.fixture
     def placements(self, durable_redis: RedisServer) -> Iterator[PlacementStore]:
         yield from opened_redis(durable_redis.url)
+
+
+@pytest.mark.services
+def test_redis_forgets_names_that_were_released_long_ago(durable_redis: RedisServer) -> None:
+    keys = Keys(f"{uuid.uuid4().hex}:")
+    now = FakeClock().now()
+    with (
+        closing(RedisLink(read_url(durable_redis.url), pool_size=4, timeout=5.0)) as link,
+        durable_redis.client as client,
+    ):
+        store = RedisPlacements(link, keys)
+        for number in range(3):
+            store.place(TopicKey("demo", str(number)), "one", now)
+        store.release(TopicKey("demo", "0"), now)
+        store.release(TopicKey("demo", "1"), now)
+        store.place(TopicKey("demo", "1"), "one", now)
+        store.release(TopicKey("demo", "2"), now + 2 * RELEASED)
+        _pools, _flavors, placements, released, _version = keys.of_pools
+        assert sorted(client.hkeys(placements)) == [b"demo:1", b"demo:2"]
+        assert client.zrange(released, 0, -1) == [b"demo:2"]
 
 
 @pytest.mark.services

@@ -1,8 +1,11 @@
 """Pools, flavors and moves: through the API in process, and on stores under load."""
 
 import threading
-from collections.abc import Callable
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +14,12 @@ from werkzeug.test import Client
 
 from kilo_common.clock import SystemClock
 from kilo_common.context import RequestContext
+from kilo_common.db.database import Database
+from kilo_common.db.migrate import upgrade
 from kilo_common.errors import Unavailable
 from kilo_common.policy import PolicyForbids
+from kilo_common.settings import DatabaseSettings
+from kilo_common.testing.clock import FakeClock
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import new_message
 from kilo_messaging.domain.pool import Flavor, Pool, choose_pool
@@ -22,10 +29,15 @@ from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.errors import FlavorUnknown, MoveRefused, TopicMoving
 from kilo_messaging.storage.base import Page, Stores
 from kilo_messaging.storage.memory.store import open_memory_store
+from kilo_messaging.storage.placement_base import RELEASED
 from kilo_messaging.storage.pools.mover import TopicMover
 from kilo_messaging.storage.pools.router import Router, RouterTimes
 from kilo_messaging.storage.pools.stores import placing_stores
+from kilo_messaging.storage.redis.store import open_redis_store
+from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
 from kilo_messaging.wiring import MessagingApi
+from support.databases import fresh
+from support.redis_server import RedisServer
 
 KEY = TopicKey("demo", "work")
 QUICK = RouterTimes(refresh=0.02, settle=0.1, entry=1.0, patience=5.0)
@@ -70,9 +82,9 @@ def test_a_pool_that_not_everybody_knows_of_gets_nothing() -> None:
 class Processes:
     """Two processes over the same main store and pools."""
 
-    def __init__(self) -> None:
+    def __init__(self, one: Stores, two: Stores) -> None:
         self.main = open_memory_store()
-        self.pools = {name: open_memory_store() for name in ("one", "two")}
+        self.pools = {"one": one, "two": two}
         for name in self.pools:
             self.main.placements.put_pool(pool(name, 1 if name == "one" else 0))
         self.routers = [
@@ -87,7 +99,38 @@ class Processes:
 
 @pytest.fixture
 def processes() -> Processes:
-    return Processes()
+    return Processes(open_memory_store(), open_memory_store())
+
+
+@pytest.fixture(params=["memory memory", "sqlite redis", "redis postgresql", "postgresql sqlite"])
+def mixed(
+    request: pytest.FixtureRequest, tmp_path: Path, executor: ThreadPoolExecutor
+) -> Iterator[Processes]:
+    """Pools of different kinds."""
+    with ExitStack() as undo:
+
+        def opened(stores: Stores) -> Stores:
+            undo.callback(stores.close)
+            return stores
+
+        def sql(url: str) -> Stores:
+            upgrade(DatabaseSettings(url=url), SCHEMA)
+            return opened(open_sql_store(Database(DatabaseSettings(url=url), executor)))
+
+        def make(kind: str) -> Stores:
+            match kind:
+                case "sqlite":
+                    return sql(f"sqlite:///{tmp_path}/messaging.db")
+                case "postgresql":
+                    return sql(undo.enter_context(fresh(kind)))
+                case "redis":
+                    server: RedisServer = request.getfixturevalue("durable_redis")
+                    url = f"{server.url}?prefix={uuid.uuid4().hex}:"
+                    return opened(open_redis_store(DatabaseSettings(url=url), durable=True))
+            return open_memory_store()
+
+        one, two = (make(kind) for kind in request.param.split())
+        yield Processes(one, two)
 
 
 def now():
@@ -131,8 +174,9 @@ def test_what_lay_in_the_main_store_before_there_were_pools_stays_there() -> Non
     assert stores.topics.count("demo") == 2
 
 
-def test_a_move_takes_everything_along(processes: Processes) -> None:
-    stores = processes.stores[1]
+@pytest.mark.services
+def test_a_move_takes_everything_along(mixed: Processes) -> None:
+    processes, stores = mixed, mixed.stores[1]
     subscription = Subscription(
         id="00000000-0000-0000-0000-000000000001",
         key=KEY,
@@ -168,6 +212,31 @@ def test_a_topic_can_go_back_to_where_it_was(processes: Processes) -> None:
     assert listed(processes.main) == listed(stores) == ["a"]
 
 
+def test_a_pool_that_is_away_holds_up_only_its_own_topics() -> None:
+    main, beside = open_memory_store(), open_memory_store()
+
+    def open_pool(wanted: Pool) -> Stores:
+        if wanted.name == "away":
+            raise Unavailable("down")
+        return beside
+
+    for each in (pool("away", 0), pool("here", 1)):
+        main.placements.put_pool(each)
+    gone = TopicKey("demo", "gone")
+    main.placements.place(gone, "away", now())
+    stores = placing_stores(Router(main, open_pool, SystemClock(), times=QUICK))
+    post(stores, "a")
+    assert listed(beside) == ["a"]
+    claim = Claim(id="claim", ttl=60, grace=60, created_at=now())
+    assert not stores.claims.create(TopicKey("demo", "none"), claim, 1)
+    assert not stores.deliveries.claim(now(), now(), limit=9, each=9)
+    stores.messages.sweep(now(), 9, now())
+    with pytest.raises(Unavailable):
+        post(stores, "b", key=gone)
+    with pytest.raises(Unavailable):
+        stores.topics.page("demo", after="", limit=9)
+
+
 def test_topics_that_share_dead_letters_stay_together(processes: Processes) -> None:
     stores = processes.stores[1]
     stores.topics.create(KEY, {"_max_claim_count": 1, "_dead_letter_queue": "dead"}, now())
@@ -180,6 +249,16 @@ def test_topics_that_share_dead_letters_stay_together(processes: Processes) -> N
     post(stores, "elsewhere", key=TopicKey("demo", "alone"))
     with pytest.raises(MoveRefused):
         stores.topics.update(KEY, lambda old: {**old, "_dead_letter_queue": "alone"}, now())
+
+
+def test_a_topic_that_is_there_is_not_made_whatever_it_is_to_be(processes: Processes) -> None:
+    stores = processes.stores[1]
+    post(stores, "a")
+    post(stores, "b", key=TopicKey("demo", "alone"))
+    processes.move(KEY, "two")
+    assert not stores.topics.create(
+        KEY, {"_max_claim_count": 1, "_dead_letter_queue": "alone"}, now()
+    )
 
 
 def test_nothing_is_lost_or_doubled_while_two_processes_post_and_consume(
@@ -195,11 +274,13 @@ def test_nothing_is_lost_or_doubled_while_two_processes_post_and_consume(
             name = f"p{number}-{len(posted[number]):06}"
             post(processes.stores[number], name)
             posted[number].append(name)
+            time.sleep(0)  # lets the others run where threads are greenlets
 
     def keep_consuming(number: int) -> None:
         while not stopped.is_set():
             found = processes.stores[number].messages.pop(KEY, 3, now())
             consumed[number].extend(each.id for each in found)
+            time.sleep(0)
 
     with ThreadPoolExecutor(4) as pool:
         working = [pool.submit(keep_posting, number) for number in range(2)]
@@ -278,7 +359,7 @@ def put_pool(http: Client, tmp_path: Path, name: str, **more: object) -> int:
     return http.put(f"/v2/pools/{name}", json=body).status_code
 
 
-def test_pools_and_flavors_through_the_api(admin: Client, tmp_path: Path) -> None:
+def test_pools_and_flavors_through_the_api(admin: Client, tmp_path: Path, clock: FakeClock) -> None:
     assert put_pool(admin, tmp_path, "one") == 201
     assert put_pool(admin, tmp_path, "one") == 204
     assert put_pool(admin, tmp_path, "two", weight=0) == 201
@@ -294,6 +375,9 @@ def test_pools_and_flavors_through_the_api(admin: Client, tmp_path: Path) -> Non
     assert admin.get("/v2/topics/quick/placement").json == {"pool": "two"}
     moved = admin.put("/v2/topics/quick/placement", json={"pool": "main"})
     assert (moved.status_code, moved.json["pool"]) == (200, "main")
+    pools = admin.get("/v2/health").json["pools"]
+    assert pools == {name: {"storage_reachable": True} for name in ("main", "one", "two")}
+    clock.advance(RELEASED.total_seconds())  # the topic of the health check has only just gone
     assert admin.delete("/v2/pools/two").status_code == 204
     assert admin.get("/v2/pools/two").status_code == 404
     assert admin.delete("/v2/flavors/fast").status_code == 204

@@ -212,7 +212,8 @@ def test_a_server_that_stops_says_goodbye_and_does_not_wait(tmp_path: Path) -> N
 
 def test_a_slow_subscriber_is_dropped_and_delays_nobody(server: Server) -> None:
     slow = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    # Less than a segment on loopback would be read at a crawl.
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
     connection = websocket.create_connection(f"ws://127.0.0.1:{server.port}/", socket=slow)
     assert ask(connection, "subscription_create", queue_name="flood")["headers"]["status"] == 201
     began = time.perf_counter()

@@ -12,12 +12,18 @@ import pytest
 
 from kilo_common.errors import ConfigInvalid, Unavailable
 from kilo_common.settings import DatabaseSettings
+from kilo_common.testing.clock import FakeClock
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import new_message
+from kilo_messaging.domain.pool import Pool
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.domain.subscription_options import read_options
 from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.storage.base import Page, Stores
+from kilo_messaging.storage.memory.store import open_memory_store
+from kilo_messaging.storage.pools.mover import TopicMover
+from kilo_messaging.storage.pools.router import Router, RouterTimes
+from kilo_messaging.storage.pools.stores import placing_stores
 from kilo_messaging.storage.redis.durability import RedisVolatile, what_is_wrong
 from kilo_messaging.storage.redis.keys import Keys, tag_of, topic_of_tag
 from kilo_messaging.storage.redis.link import RedisLink
@@ -28,6 +34,7 @@ from support.redis_server import DURABLE, RedisServer, running
 
 KEY = TopicKey("project", "topic")
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 SAFE = {"appendonly": "yes", "appendfsync": "always", "maxmemory": "0"}
 
 
@@ -38,6 +45,18 @@ def opened(url: str, *, durable: bool = True) -> Stores:
 def post(stores: Stores, name: str, key: TopicKey = KEY, ttl: int = 3600) -> None:
     message = new_message(message_id=name, body=b'"x"', ttl=ttl, delay=0, client_id="me", now=NOW)
     stores.messages.post(key, lambda _topic: [message], NOW)
+
+
+def subscribed(key: TopicKey) -> Subscription:
+    return Subscription(
+        id=SUBSCRIPTION,
+        key=key,
+        subscriber="http://hook.example/",
+        ttl=36000,
+        options=read_options({}),
+        given={},
+        created_at=NOW,
+    )
 
 
 @pytest.fixture
@@ -64,6 +83,7 @@ def test_what_was_acknowledged_survives_the_kill_of_the_server(server: RedisServ
 
     with closing(opened(server.url)) as stores, ThreadPoolExecutor(8) as posters:
         stores.topics.create(KEY, {"colour": "red"}, NOW)
+        kept_subscription = stores.subscriptions.create(subscribed(KEY), NOW)
         posting = [posters.submit(keep_posting, poster) for poster in range(8)]
         assert enough.wait(30)
         held = stores.claims.create(KEY, Claim(id="c", ttl=60, grace=60, created_at=NOW), 5)
@@ -81,6 +101,11 @@ def test_what_was_acknowledged_survives_the_kill_of_the_server(server: RedisServ
         topic = stores.topics.get(KEY)
         assert topic is not None
         assert topic.metadata == {"colour": "red"}
+        assert stores.subscriptions.get(KEY, SUBSCRIPTION, NOW) == kept_subscription
+        notices = stores.deliveries.pending(
+            KEY, SUBSCRIPTION, failed=False, after=0, limit=100_000, now=NOW
+        )
+        assert set(acknowledged) <= {each.notice.message_id for each in notices}
 
 
 @pytest.mark.services
@@ -157,6 +182,33 @@ def test_letters_on_their_way_arrive_once_though_somebody_died_between(
 
 
 @pytest.mark.services
+def test_letters_on_their_way_come_along_when_their_topic_moves(
+    durable_redis: RedisServer,
+) -> None:
+    clock = FakeClock(NOW)
+    main, beside = open_memory_store(), open_memory_store()
+    with closing(opened(f"{durable_redis.url}?prefix=moving:")) as stores:
+        main.placements.put_pool(Pool(name="red", uri="redis://", weight=1, ready=True))
+        main.placements.put_pool(Pool(name="beside", uri="memory://", weight=0, ready=True))
+        pools = {"red": stores, "beside": beside}
+        router = Router(main, lambda pool: pools[pool.name], clock, times=RouterTimes(settle=0.0))
+        rules = {"_max_claim_count": 1, "_dead_letter_queue": "dead"}
+        placing_stores(router).topics.create(KEY, rules, NOW)
+        post(stores, "one", ttl=90_000)
+        stores.claims.create(KEY, Claim(id="c", ttl=60, grace=60, created_at=NOW), 9)
+        clock.advance(61)
+        # All that a process did which died before the letter arrived.
+        later = micros(clock.now())
+        link = RedisLink(read_url(f"{durable_redis.url}?prefix=moving:"), pool_size=1, timeout=5.0)
+        link.run("claim", Keys("moving:").of_topic(KEY), later, "d", 9, later, later, 60, 60)
+        link.close()
+        assert TopicMover(router, clock).move(KEY, "beside").topics == ("dead", "topic")
+        dead = TopicKey("project", "dead")
+        letters = beside.messages.page(dead, Page(limit=9), clock.now())
+        assert [each.id for each in letters] == ["one"]
+
+
+@pytest.mark.services
 def test_a_delivery_is_found_though_who_posted_it_died_before_planning_it(
     durable_redis: RedisServer,
 ) -> None:
@@ -165,16 +217,7 @@ def test_a_delivery_is_found_though_who_posted_it_died_before_planning_it(
         closing(opened(f"{durable_redis.url}?prefix=unplanned:")) as stores,
         durable_redis.client as client,
     ):
-        subscription = Subscription(
-            id="00000000-0000-0000-0000-000000000001",
-            key=KEY,
-            subscriber="http://hook.example/",
-            ttl=36000,
-            options=read_options({}),
-            given={},
-            created_at=NOW,
-        )
-        stores.subscriptions.create(subscription, NOW)
+        stores.subscriptions.create(subscribed(KEY), NOW)
         post(stores, "one", ttl=36000)
         client.delete(Keys("unplanned:").due)
         lease = later + timedelta(seconds=60)

@@ -177,6 +177,12 @@ def test_over_websocket_it_permits_the_same(client: Client, guarded: MessagingAp
     for action in ("message_list", "claim_create", "topic_delete", "topic_share", "authenticate"):
         assert status(action, "q") == 404
     assert status("subscription_create", "q") == 404
+    use |= share(client, methods=["POST"], paths=["subscriptions"])
+    assert status("subscription_create", "q") == 201
+    # To be told of what comes is not to read what was posted before.
+    assert status("subscription_create", "q", cursor="start") == 404
+    use |= share(client, methods=["GET", "POST"], paths=["messages", "subscriptions"])
+    assert status("subscription_create", "q", cursor="start") == 201
 
 
 def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
@@ -199,3 +205,18 @@ def test_a_key_that_is_none_is_not_used(tmp_path: Path, content: str) -> None:
 def test_a_key_that_cannot_be_made_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(KeyUnavailable, match="signed_urls"):
         KeyFile(tmp_path / "missing" / "key")()
+
+
+def test_a_stream_may_have_its_signed_url_in_the_query_and_nothing_else_may(
+    client: Client,
+) -> None:
+    use = share(client, methods=["GET"])
+    names = {name: text for name, text in use.items() if name.startswith(("URL-", "X-Project"))}
+    path = "/v2/topics/q/messages"
+    stream = {"Accept": "text/event-stream"}
+    assert client.head(path, query_string=names, headers=stream).status_code == 200
+    assert client.get(path, query_string=names).status_code == 401
+    other = names | {"URL-Paths": "/v2/topics/other/messages"}
+    assert client.head(path, query_string=other, headers=stream).status_code == 404
+    elsewhere = client.head("/v2/topics/other/messages", query_string=names, headers=stream)
+    assert elsewhere.status_code == 404

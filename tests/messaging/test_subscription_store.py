@@ -10,19 +10,18 @@ import pytest
 
 from contracts.subscription_store import SubscriptionStoreContract
 from kilo_common.db.database import Database
-from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
 from kilo_messaging.storage.base import Stores
 from kilo_messaging.storage.memory.store import open_memory_store
 from kilo_messaging.storage.redis.store import open_redis_store
 from kilo_messaging.storage.sql.store import SCHEMA, open_sql_store
+from support.databases import ReadyDatabases
+from support.placed import placed_stores
 from support.redis_server import RedisServer
 
 
 def opened(url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
-    settings = DatabaseSettings(url=url)
-    upgrade(settings, SCHEMA)
-    database = Database(settings, executor)
+    database = Database(DatabaseSettings(url=url), executor)
     try:
         yield open_sql_store(database)
     finally:
@@ -42,10 +41,18 @@ class TestMemoryStore(SubscriptionStoreContract):
         return open_memory_store()
 
 
+class TestPlacedStore(SubscriptionStoreContract):
+    @pytest.fixture
+    def stores(self) -> Stores:
+        return placed_stores()
+
+
 class TestSqliteStore(SubscriptionStoreContract):
     @pytest.fixture
-    def stores(self, tmp_path: Path, executor: ThreadPoolExecutor) -> Iterator[Stores]:
-        yield from opened(f"sqlite:///{tmp_path}/messaging.db", executor)
+    def stores(
+        self, tmp_path: Path, executor: ThreadPoolExecutor, ready_databases: ReadyDatabases
+    ) -> Iterator[Stores]:
+        yield from opened(ready_databases.place(SCHEMA, tmp_path / "messaging.db"), executor)
 
 
 @pytest.mark.services
@@ -65,5 +72,7 @@ class TestRedisCluster(SubscriptionStoreContract):
 @pytest.mark.services
 class TestServerStore(SubscriptionStoreContract):
     @pytest.fixture
-    def stores(self, service_url: str, executor: ThreadPoolExecutor) -> Iterator[Stores]:
-        yield from opened(service_url, executor)
+    def stores(
+        self, database_server: str, executor: ThreadPoolExecutor, ready_databases: ReadyDatabases
+    ) -> Iterator[Stores]:
+        yield from opened(ready_databases.emptied(SCHEMA, database_server), executor)

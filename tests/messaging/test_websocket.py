@@ -9,9 +9,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 import websocket
+from websockets.sync.client import connect
 
 from kilo_common.clock import SystemClock
 from kilo_common.http.upgrade import TAKEOVER_KEY
@@ -21,7 +23,7 @@ from kilo_messaging.protocol.pipeline import Reply
 from kilo_messaging.protocol.session import Form
 from kilo_messaging.transport.http.event_stream import as_event
 from kilo_messaging.transport.websocket import OpenedSession, WebSocketServer
-from support.messaging_server import Server, ask, serving
+from support.messaging_server import HEADERS, Server, ask, serving
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,40 @@ def test_a_follower_misses_nothing_that_is_kept_over_kill_9(tmp_path: Path) -> N
         again = [json.loads(connection.recv()) for _ in range(3)]
     assert [each["body"] for each in again] == [3, 4, 5]
     assert again[0] == seen[2]
+
+
+def test_a_follower_that_speaks_messagepack_gets_messagepack(server: Server) -> None:
+    server.post("packed", {"é": [1, None]})
+    with server.connected() as connection:
+        body = {"queue_name": "packed", "cursor": "start"}
+        request = {"action": "subscription_create", "headers": HEADERS, "body": body}
+        connection.send_binary(msgspec.msgpack.encode(request))
+        for wanted in ("subscription_id", "é"):
+            opcode, frame = connection.recv_data()
+            assert opcode == websocket.ABNF.OPCODE_BINARY
+            assert wanted in msgspec.msgpack.decode(frame)["body"]
+
+
+def test_messages_are_compressed_only_where_the_operator_wants_it(
+    server: Server, tmp_path: Path
+) -> None:
+    def talk(port: int) -> int:
+        """How many extensions there are, once a long message has come through."""
+        text = "x" * 10_000
+        with connect(f"ws://127.0.0.1:{port}/", compression="deflate") as connection:
+            draft = {"body": text, "ttl": 60}
+            for action, body in (
+                ("subscription_create", {"queue_name": "long", "cursor": "end"}),
+                ("message_post", {"queue_name": "long", "messages": [draft, draft]}),
+            ):
+                connection.send(json.dumps({"action": action, "headers": HEADERS, "body": body}))
+            frames = [json.loads(connection.recv(10)) for _ in range(4)]
+            assert [each["body"] for each in frames].count(text) == 2
+            return len(connection.protocol.extensions)
+
+    assert talk(server.port) == 0
+    with serving(tmp_path, deflate=True) as compressing:
+        assert talk(compressing.port) == 1
 
 
 def test_a_follower_that_hardly_reads_loses_nothing_and_delays_nobody(server: Server) -> None:

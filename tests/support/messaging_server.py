@@ -20,11 +20,18 @@ SERVE = Path(__file__).parent.parent / "messaging" / "serve.py"
 class Server:
     """A running service."""
 
-    def __init__(self, folder: Path, websocket: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        database: str,
+        port: int,
+        websocket: dict[str, Any],
+        limits: dict[str, Any] | None = None,
+    ) -> None:
         """`websocket` are settings of WebSocket connections."""
         environ = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+        settings = [json.dumps(websocket), json.dumps(limits or {})]
         self.process = subprocess.Popen(
-            [sys.executable, str(SERVE), str(folder), json.dumps(websocket)],
+            [sys.executable, str(SERVE), database, str(port), *settings],
             stdout=subprocess.PIPE,
             env=environ,
         )
@@ -63,8 +70,18 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, **websocket: Any) -> Iterator[Server]:
-    server = Server(folder, websocket)
+def serving(folder: Path, *, port: int = 0, **websocket: Any) -> Iterator[Server]:
+    server = Server(f"sqlite:///{folder}/messaging.db", port, websocket)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def serving_store(database: str, **limits: Any) -> Iterator[Server]:
+    """A service over the store at that URL."""
+    server = Server(database, 0, {}, limits)
     try:
         yield server
     finally:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from kilo_catalog.db.base_artifact import ArtifactRepository
 from kilo_catalog.db.base_cache import CacheRepository
 from kilo_catalog.db.base_metadef import MetadefRepository
 from kilo_catalog.db.base_task import TaskRepository
@@ -105,6 +106,14 @@ class ImageRepository(Protocol):
         first."""
         ...
 
+    def list_with_data(self, after: str, limit: int) -> Sequence[Image]:
+        """Images that have copies of their data, with ids after `after`, by id."""
+        ...
+
+    def has_blob(self, store: str, key: str) -> bool:
+        """Whether an image has this blob, or is getting it. It may take long."""
+        ...
+
     def usage(self, owner: str | None) -> Usage:
         """What the images of `owner` take."""
         ...
@@ -150,6 +159,10 @@ class DoomedRepository(Protocol):
 
     def extend(self, store: str, key: str, due_at: datetime) -> None:
         """Give a remembered blob a later time; one that is not remembered has an owner now."""
+        ...
+
+    def has(self, store: str, key: str) -> bool:
+        """Whether a blob is remembered."""
         ...
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
@@ -202,6 +215,9 @@ class Transaction(Protocol):
 
     @property
     def cache(self) -> CacheRepository: ...
+
+    @property
+    def artifacts(self) -> ArtifactRepository: ...
 
     @property
     def doomed(self) -> DoomedRepository: ...

@@ -15,6 +15,8 @@ class CacheEntry(Struct, frozen=True, kw_only=True):
     queued_at: datetime | None = None
     """In line since then; None once it is there."""
     size: int = 0
+    blob: str = ""
+    """Its key in the node's folder; empty as long as it is in line."""
     hits: int = 0
     cached_at: datetime | None = None
     accessed_at: datetime | None = None

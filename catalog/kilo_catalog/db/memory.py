@@ -17,11 +17,13 @@ from kilo_catalog.db.base import (
     Work,
 )
 from kilo_catalog.db.base_cache import CacheEntry
+from kilo_catalog.db.memory_artifact import MemoryArtifacts
 from kilo_catalog.db.memory_cache import MemoryCache
 from kilo_catalog.db.memory_metadef import MemoryMetadefs
 from kilo_catalog.db.memory_task import MemoryTasks
 from kilo_catalog.domain.image import FILLING, STAGED, Image, ImageStatus, filled_until
 from kilo_catalog.domain.listing import ImagePage, ListQuery, SortKey, in_reach, meets
+from kilo_catalog.domain.locations import has_blob
 from kilo_catalog.domain.member import Member, MemberStatus
 from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import (
@@ -39,7 +41,9 @@ class MemoryUnitOfWork(UnitOfWork):
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._state = _State({}, {}, MemoryMetadefs({}, {}), {}, {}, 0, {}, {})
+        self._state = _State(
+            {}, {}, MemoryMetadefs({}, {}), {}, {}, 0, {}, {}, MemoryArtifacts({}, {}, {})
+        )
 
     def _read(self, work: Work[T], *, brief: bool) -> T:
         del brief
@@ -69,6 +73,7 @@ class _State:
         last: int,
         tasks: dict[str, Task],
         cache: dict[tuple[str, str], CacheEntry],
+        artifacts: MemoryArtifacts,
     ) -> None:
         self.members = _Members(members)
         self.images = _Images(images, self.members)
@@ -77,6 +82,7 @@ class _State:
         self.outbox = _Outbox(events, last)
         self.tasks = MemoryTasks(tasks)
         self.cache = MemoryCache(cache)
+        self.artifacts = artifacts
 
     def copy(self) -> "_State":
         return _State(
@@ -88,6 +94,7 @@ class _State:
             self.outbox.last,
             dict(self.tasks.rows),
             dict(self.cache.rows),
+            self.artifacts.copy(),
         )
 
 
@@ -157,6 +164,13 @@ class _Images:
         expired.sort(key=lambda pair: pair[0])
         return [image for _until, image in expired[:limit]]
 
+    def list_with_data(self, after: str, limit: int) -> Sequence[Image]:
+        found = [each for each in self.rows.values() if each.locations and each.id > after]
+        return sorted(found, key=lambda each: each.id)[:limit]
+
+    def has_blob(self, store: str, key: str) -> bool:
+        return any(has_blob(image, store, key) for image in self.rows.values())
+
     def usage(self, owner: str | None) -> Usage:
         own = [
             image
@@ -208,6 +222,9 @@ class _Doomed:
     def extend(self, store: str, key: str, due_at: datetime) -> None:
         if (store, key) in self.rows:
             self.add(Doomed(store, key, due_at))
+
+    def has(self, store: str, key: str) -> bool:
+        return (store, key) in self.rows
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         due = [doomed for doomed in self.rows.values() if doomed.due_at <= now]

@@ -65,6 +65,7 @@ images = sa.Table(
     sa.Column("staged", long_text()),
     sa.Column("imports", long_text()),
     sa.Column("findings", long_text()),
+    sa.Column("resumable", long_text()),
     # Each index serves one branch of a listing in its default order.
     sa.Index("ix_images_newest", "deleted", "created_at", "id"),
     sa.Index("ix_images_owner", "owner", "deleted", "created_at", "id"),
@@ -211,13 +212,14 @@ tasks = sa.Table(
 image_cache = sa.Table(
     "image_cache",
     metadata,
-    sa.Column("node", text(64), primary_key=True),
+    sa.Column("node", text(255), primary_key=True),
     sa.Column("image_id", text(36), primary_key=True),
     sa.Column("queued_at", Timestamp),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("hits", sa.BigInteger, nullable=False),
     sa.Column("cached_at", Timestamp),
     sa.Column("accessed_at", Timestamp),
+    sa.Column("blob", text(128), nullable=False),
     sa.Index("ix_image_cache_image", "image_id"),
     mysql_charset=_UTF8,
     mariadb_charset=_UTF8,

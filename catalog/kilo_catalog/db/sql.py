@@ -16,6 +16,7 @@ from kilo_catalog.db.models import (
     images,
     outbox,
 )
+from kilo_catalog.db.sql_artifact import SqlArtifacts
 from kilo_catalog.db.sql_cache import SqlCache
 from kilo_catalog.db.sql_listing import page_statement
 from kilo_catalog.db.sql_members import SqlMembers
@@ -29,12 +30,14 @@ from kilo_catalog.domain.image import (
     ImageStatus,
     ImportState,
     Location,
+    Resumable,
     Staged,
     UploadClaim,
     Visibility,
     filled_until,
 )
 from kilo_catalog.domain.listing import ImagePage, ListQuery, in_reach
+from kilo_catalog.domain.locations import has_blob
 from kilo_catalog.domain.member import MemberStatus
 from kilo_catalog.errors import ImageChanged, ImageIdTaken, ImageNotFound, ListQueryInvalid
 from kilo_common.db.database import Database
@@ -70,6 +73,7 @@ _locations = msgspec.json.Decoder(tuple[Location, ...])
 _staged = msgspec.json.Decoder(Staged)
 _imports = msgspec.json.Decoder(ImportState)
 _findings = msgspec.json.Decoder(Findings)
+_resumable = msgspec.json.Decoder(Resumable)
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -105,6 +109,7 @@ class _SqlTransaction:
         self.outbox = _Outbox(connection)
         self.tasks = SqlTasks(connection, locks=locks)
         self.cache = SqlCache(connection)
+        self.artifacts = SqlArtifacts(connection, locks=locks)
 
 
 class _Images:
@@ -193,6 +198,21 @@ class _Images:
         )
         return [_to_image(row) for row in self._connection.execute(statement)]
 
+    def list_with_data(self, after: str, limit: int) -> Sequence[Image]:
+        rows = self._connection.execute(
+            sa.select(images)
+            .where(~images.c.deleted, images.c.locations != "[]", images.c.id > after)
+            .order_by(images.c.id)
+            .limit(limit)
+        )
+        return [_to_image(row) for row in rows]
+
+    def has_blob(self, store: str, key: str) -> bool:
+        table, like = images.c, f"%{key}%"
+        near = sa.or_(table.locations.like(like), table.staged.like(like), table.upload_id == key)
+        rows = self._connection.execute(sa.select(images).where(~table.deleted, near))
+        return any(has_blob(_to_image(row), store, key) for row in rows)
+
     def usage(self, owner: str | None) -> Usage:
         filling = sa.case((images.c.status.in_(_values(FILLING)), 1), else_=0)
         staged = sa.case((images.c.status.in_(_values(STAGED)), images.c.size), else_=0)
@@ -227,6 +247,10 @@ class _Doomed:
             .where(same, doomed_blobs.c.due_at < due_at)
             .values(due_at=due_at)
         )
+
+    def has(self, store: str, key: str) -> bool:
+        same = (doomed_blobs.c.store == store) & (doomed_blobs.c.key == key)
+        return self._connection.scalar(sa.select(doomed_blobs.c.key).where(same)) is not None
 
     def list_due(self, now: datetime, limit: int) -> Sequence[Doomed]:
         statement = (
@@ -325,6 +349,7 @@ def _to_row(image: Image) -> dict[str, Any]:
         "staged": _json(image.staged) if image.staged else None,
         "imports": _json(image.imports) if image.imports else None,
         "findings": _json(image.findings) if image.findings else None,
+        "resumable": _json(upload.resumable) if upload and upload.resumable else None,
         "deleted": image.status is ImageStatus.DELETED,
     }
     return row
@@ -336,8 +361,9 @@ def _to_image(row: sa.Row[Any]) -> Image:
         image_id, owner, created_at, updated_at, name, status, visibility, protected, os_hidden,
         disk_format, container_format, size, virtual_size, min_disk, min_ram, checksum,
         os_hash_algo, os_hash_value, tags, properties, locations, upload_id, upload_store,
-        lease_until, version, _deleted, staged, imports, findings,
+        lease_until, version, _deleted, staged, imports, findings, resumable,
     ) = tuple(row)  # fmt: skip
+    more = _resumable.decode(resumable) if resumable else None
     return Image(
         id=image_id,
         owner=owner,
@@ -360,7 +386,7 @@ def _to_image(row: sa.Row[Any]) -> Image:
         tags=_tags.decode(tags),
         properties=_properties.decode(properties),
         locations=_locations.decode(locations),
-        upload=UploadClaim(upload_id, upload_store, lease_until) if upload_id else None,
+        upload=UploadClaim(upload_id, upload_store, lease_until, more) if upload_id else None,
         staged=_staged.decode(staged) if staged else None,
         imports=_imports.decode(imports) if imports else None,
         findings=_findings.decode(findings) if findings else None,

@@ -70,11 +70,28 @@ class Visibility(Enum):
     """The owner's project."""
 
 
-class Location(Struct, frozen=True):
+class Location(Struct, frozen=True, omit_defaults=True):
     """One copy of an image's data: a key in a store."""
 
     store: str
     key: str
+    metadata: tuple[tuple[str, str], ...] = ()
+    """What clients have noted about it."""
+    ours: bool = True
+    """Whether the data goes with the image; what is on the web stays there."""
+
+
+class Resumable(Struct, frozen=True):
+    """What is known of an upload in several requests, between them."""
+
+    length: int
+    """The bytes it will have in the end."""
+    metadata: str
+    """What its client has noted about it, as the header had it."""
+    holder: str
+    """The request that is at work on it; empty between two."""
+    held_until: datetime
+    """When it is free again, if the process of its holder dies."""
 
 
 class UploadClaim(Struct, frozen=True):
@@ -85,6 +102,13 @@ class UploadClaim(Struct, frozen=True):
     """The upload's id, and the key of its blob."""
     store: str
     lease_until: datetime
+    """Of one that is resumable: until when its next request may come."""
+    resumable: Resumable | None = None
+
+    @property
+    def written_until(self) -> datetime:
+        """Until when a process may be writing the blob."""
+        return self.lease_until if self.resumable is None else self.resumable.held_until
 
 
 class DataFacts(Struct, frozen=True):

@@ -29,6 +29,8 @@ class ImportMethod(Enum):
     """From another store of the same image."""
     GLANCE_DOWNLOAD = "glance-download"
     """From an image of another catalog."""
+    LOCATION = "location"
+    """From where it is, and it stays there."""
 
 
 class ImportRequest(Struct, frozen=True, kw_only=True):
@@ -40,6 +42,10 @@ class ImportRequest(Struct, frozen=True, kw_only=True):
     """The other catalog, by its name in the configuration."""
     remote_id: str = ""
     """The image there."""
+    hash_value: str = ""
+    """The sha512 that data at a location must have; empty: any."""
+    checksum: str = ""
+    """Its md5."""
     interface: str = "public"
     """Which of its endpoints, where the other side's service catalog is asked."""
     stores: tuple[str, ...] = ()
@@ -76,6 +82,8 @@ def parse_import(body: object) -> ImportRequest:
     request = ImportRequest(
         method=known[method["name"]],
         uri=_text(method, "uri"),
+        hash_value=_text(method, "os_hash_value").lower(),
+        checksum=_text(method, "checksum").lower(),
         region=_text(method, "glance_region"),
         remote_id=_text(method, "glance_image_id"),
         interface=_text(method, "glance_service_interface") or "public",
@@ -91,6 +99,12 @@ def parse_import(body: object) -> ImportRequest:
 def _check_complete(request: ImportRequest) -> None:
     if request.method is ImportMethod.WEB_DOWNLOAD and not request.uri:
         raise ImportInvalid("web-download needs the URL to read from, as method.uri")
+    if request.method is ImportMethod.LOCATION and (
+        not request.uri or request.stores or request.all_stores or request.convert_to
+    ):
+        raise ImportInvalid(
+            "location needs the URL of the data, as method.uri, and no stores or conversion"
+        )
     if request.method is ImportMethod.GLANCE_DOWNLOAD and not (
         request.region and request.remote_id
     ):

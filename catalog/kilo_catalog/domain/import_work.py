@@ -18,13 +18,15 @@ class WorkBlob(Struct, frozen=True, kw_only=True):
     facts: DataFacts
     disk_format: str | None
     container_format: str | None
+    ours: bool = True
+    """See `Location.ours`."""
     own: bool
     """Made by this task, so removed by it; staged data and an image's copy are not."""
 
     @property
     def location(self) -> Location:
         """Where it is."""
-        return Location(self.store, self.key)
+        return Location(self.store, self.key, ours=self.ours)
 
 
 class ImportWork(Struct, frozen=True, kw_only=True):

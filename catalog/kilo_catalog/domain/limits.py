@@ -7,6 +7,13 @@ from msgspec import Meta
 from kilo_common.config import Section
 
 
+class ArtifactLimits(Section, frozen=True):
+    """How much a project may have of each type of artifacts."""
+
+    most: Annotated[int, Meta(description="Artifacts of one type.", ge=0)] = 100_000
+    size: Annotated[int, Meta(description="Bytes of the artifacts of one type.", ge=0)] = 1 << 42
+
+
 class Limits(Section, frozen=True):
     """How big images and their records may get."""
 

@@ -1,9 +1,10 @@
-"""Actions on an image: deactivate, reactivate."""
+"""Actions on an image: deactivate, reactivate, convert."""
 
 from flask import Blueprint, Response
 
+from kilo_catalog.domain.representation import represent_task
 from kilo_catalog.http.services import ApiServices
-from kilo_catalog.http.wire import context, empty_response
+from kilo_catalog.http.wire import context, empty_response, json_body, json_response
 
 
 def blueprint(services: ApiServices) -> Blueprint:
@@ -19,5 +20,11 @@ def blueprint(services: ApiServices) -> Blueprint:
     def reactivate(image_id: str) -> Response:
         services.images.reactivate(context(), image_id)
         return empty_response()
+
+    @routes.post("/v2/images/<image_id>/actions/convert")
+    def convert(image_id: str) -> Response:
+        body = json_body(services.limits.body_size)
+        task = services.conversions.start(context(), image_id, body)
+        return json_response(represent_task(task), 202)
 
     return routes

@@ -1,6 +1,7 @@
 """Images: list, create, show, change, delete."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -9,6 +10,7 @@ from kilo_catalog.domain.image import Image
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.domain.listing import ImagePage
 from kilo_catalog.domain.listing_query import Pairs
+from kilo_catalog.domain.location_bodies import concerns_locations
 from kilo_catalog.domain.representation import represent
 from kilo_catalog.errors import MediaTypeUnsupported
 from kilo_catalog.http.services import ApiServices
@@ -23,11 +25,20 @@ def blueprint(services: ApiServices) -> Blueprint:
     images = services.images
     stores = ",".join(services.stores)
     methods = ",".join(each.value for each in services.imports.methods)
+    locations = services.locations
+
+    def answer(
+        image: Image, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        shown = represent(image) | locations.attributes(image)
+        return json_response(shown, status, {**_etag(image), **(headers or {})})
 
     @routes.get("/v2/images")
     def list_page() -> Response:
         pairs = list(request.args.items(multi=True))
-        return json_response(_page(images.list_page(context(), pairs), pairs))
+        page = images.list_page(context(), pairs)
+        shown = [represent(image) | locations.attributes(image) for image in page.images]
+        return json_response(_page(page, shown, pairs))
 
     @routes.post("/v2/images")
     def create() -> Response:
@@ -38,7 +49,7 @@ def blueprint(services: ApiServices) -> Blueprint:
             "OpenStack-image-store-ids": stores,
             "OpenStack-image-import-methods": methods,
         }
-        return _answer(image, 201, headers)
+        return answer(image, 201, headers)
 
     @routes.get("/v2/images/<image_id>")
     def show(image_id: str) -> Response:
@@ -47,12 +58,16 @@ def blueprint(services: ApiServices) -> Blueprint:
             str(image.version)
         ):
             return Response(status=304, headers=_etag(image))
-        return _answer(image)
+        return answer(image)
 
     @routes.patch("/v2/images/<image_id>")
     def change(image_id: str) -> Response:
-        document = _patch_document(services.limits)
-        return _answer(images.update(context(), image_id, document, _expected()))
+        body = _patch_body(services.limits)
+        if concerns_locations(body):
+            locations.patch(context(), image_id, body, _expected())
+            return answer(images.get(context(), image_id))
+        document = _document(body, services.limits)
+        return answer(images.update(context(), image_id, document, _expected()))
 
     @routes.delete("/v2/images/<image_id>")
     def delete(image_id: str) -> Response:
@@ -62,21 +77,20 @@ def blueprint(services: ApiServices) -> Blueprint:
     return routes
 
 
-def _patch_document(limits: Limits) -> patch.Document:
+def _patch_body(limits: Limits) -> Any:
     media_type = request.mimetype
     if media_type not in _PATCH_TYPES:
         types = ", ".join(_PATCH_TYPES)
         raise MediaTypeUnsupported(
             f"A PATCH must be of one of the types {types}", headers={"Accept-Patch": types}
         )
-    body = json_body(limits.body_size)
-    if media_type == json_patch.MEDIA_TYPE:
+    return json_body(limits.body_size)
+
+
+def _document(body: Any, limits: Limits) -> patch.Document:
+    if request.mimetype == json_patch.MEDIA_TYPE:
         return json_patch.parse(body, limits)
-    return patch.parse(body, media_type)
-
-
-def _answer(image: Image, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return json_response(represent(image), status, {**_etag(image), **(headers or {})})
+    return patch.parse(body, request.mimetype)
 
 
 def _etag(image: Image) -> dict[str, str]:
@@ -91,10 +105,10 @@ def _expected() -> Collection[int] | None:
     return {int(tag) for tag in tags if tag.isascii() and tag.isdigit() and len(tag) < 19}
 
 
-def _page(page: ImagePage, pairs: Pairs) -> dict[str, object]:
+def _page(page: ImagePage, shown: Sequence[Mapping[str, Any]], pairs: Pairs) -> dict[str, object]:
     last = page.images[-1].id if page.has_more and page.images else None
     return {
-        "images": [represent(image) for image in page.images],
+        "images": shown,
         "schema": "/v2/schemas/images",
         **page_links("/v2/images", pairs, last),
     }

@@ -48,7 +48,7 @@ def document(app: Flask, limits: Limits) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Kilostack's Image API",
-            "version": "2.17",
+            "version": "2.18",
             "description": "OpenStack's Image API v2, and what Kilostack adds to it.",
         },
         "paths": paths,

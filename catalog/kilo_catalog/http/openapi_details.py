@@ -80,6 +80,7 @@ _FILTERS = tuple(
 )
 _PATCH = Body("patch", (*patch.MEDIA_TYPES, json_patch.MEDIA_TYPE))
 _UPLOAD = Body("data", (_DATA,))
+_PART = Body("data", ("application/offset+octet-stream",), required=False)
 _IMAGE = "/v2/images/<image_id>"
 _MEMBER = f"{_IMAGE}/members/<project_id>"
 _SPACES = "/v2/metadefs/namespaces"
@@ -131,6 +132,11 @@ DETAILS: Mapping[tuple[str, str], Details] = {
     ("GET", f"{_IMAGE}/introspection"): Details("What its data is.", answer="object"),
     ("POST", f"{_IMAGE}/actions/deactivate"): _nothing("Keep its data from all but operators."),
     ("POST", f"{_IMAGE}/actions/reactivate"): _nothing("Undo that."),
+    ("POST", f"{_IMAGE}/uploads"): _nothing("Begin a resumable upload (tus 1.0).", 201, _PART),
+    ("PATCH", f"{_IMAGE}/uploads/<upload_id>"): _nothing("Go on with it.", body=_PART),
+    ("DELETE", f"{_IMAGE}/uploads/<upload_id>"): _nothing("End it without effect."),
+    ("GET", f"{_IMAGE}/locations"): Details("Where its data is.", answer="any"),
+    ("POST", f"{_IMAGE}/locations"): _nothing("Take data where it is.", 202, Body("object")),
     ("PUT", f"{_IMAGE}/tags/<path:tag>"): _nothing("Add a tag."),
     ("DELETE", f"{_IMAGE}/tags/<path:tag>"): _nothing("Remove a tag."),
     ("GET", f"{_IMAGE}/members"): Details("With whom it is shared.", answer="members"),
@@ -153,6 +159,13 @@ DETAILS: Mapping[tuple[str, str], Details] = {
     ("POST", "/v2/tasks"): Details("Make a task.", 201, "task", Body("new_task")),
     ("GET", "/v2/tasks/<task_id>"): Details("Show a task.", answer="task"),
     ("DELETE", "/v2/tasks/<task_id>"): _nothing("Forget a task that has ended."),
+    ("GET", "/v2/cache"): Details("What this node has cached, and what waits.", answer="object"),
+    ("DELETE", "/v2/cache"): _nothing("Empty this node's cache, its queue, or both."),
+    ("PUT", "/v2/cache/<image_id>"): _nothing("Have an image cached.", 202),
+    ("DELETE", "/v2/cache/<image_id>"): _nothing("Take an image out of cache and queue."),
+    ("GET", "/v2/cache/nodes/<image_id>"): Details("The URLs of nodes that have it.", answer="any"),
+    ("POST", "/v2/cache/clean"): _nothing("Remove from the cache what is of no use."),
+    ("POST", "/v2/cache/prune"): _nothing("Remove from the cache what is too much."),
     ("DELETE", "/v2/stores/<store>/<image_id>"): _nothing("Remove one copy of an image's data."),
     ("GET", "/v2/info/stores"): Details("The stores.", answer="object"),
     ("GET", "/v2/info/stores/detail"): Details(

@@ -12,6 +12,7 @@ from kilo_catalog.domain.image import (
     Visibility,
 )
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.domain.location_bodies import LONGEST_URL
 from kilo_catalog.domain.member import PROJECT_LENGTH, MemberStatus
 from kilo_catalog.errors import SchemaNotFound
 from kilo_catalog.http.metadef_schemas import metadef_schemas
@@ -160,6 +161,28 @@ def _computed() -> Schema:
         "os_hash_value": _maybe("Hexdigest of the image contents", maxLength=128),
         "created_at": _of("string", "Date and time of image registration"),
         "updated_at": _of("string", "Date and time of the last image modification"),
+        "direct_url": _of("string", "URL to access the image file kept in external store"),
+        "locations": {
+            "type": "array",
+            "description": "A set of URLs to access the image file kept in external store",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "url": {"type": "string", "maxLength": LONGEST_URL},
+                    "metadata": {"type": "object"},
+                    "validation_data": {
+                        "type": "object",
+                        "writeOnly": True,
+                        "properties": {
+                            "checksum": {"type": "string"},
+                            "os_hash_algo": {"type": "string"},
+                            "os_hash_value": {"type": "string"},
+                        },
+                    },
+                },
+                "required": ["url", "metadata"],
+            },
+        },
         "stores": _of("string", "Stores in which the image data resides"),
         "self": _of("string", "An image self url"),
         "file": _of("string", "An image file url"),

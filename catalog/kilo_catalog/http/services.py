@@ -4,6 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kilo_catalog.domain.limits import Limits
+from kilo_catalog.service.artifact_blobs import ArtifactBlobs
+from kilo_catalog.service.artifact_types import ArtifactTypes
+from kilo_catalog.service.artifacts import Artifacts
+from kilo_catalog.service.cache_admin import CacheAdmin
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.imports import Imports
@@ -13,9 +18,11 @@ from kilo_catalog.service.members import Members
 from kilo_catalog.service.metadef_items import MetadefItems
 from kilo_catalog.service.metadefs import Metadefs
 from kilo_catalog.service.quotas import ProjectQuotas
+from kilo_catalog.service.resumable import ResumableUploads
 from kilo_catalog.service.staging import Staging
 from kilo_catalog.service.tags import Tags
 from kilo_catalog.service.tasks import Tasks
+from kilo_common.clock import Clock
 from kilo_common.policy import Policy
 
 
@@ -40,12 +47,19 @@ class ApiServices:
     introspection: Introspection
     staging: Staging
     imports: Imports
+    conversions: Conversions
     tasks: Tasks
+    cache: CacheAdmin
     members: Members
     locations: Locations
+    uploads: ResumableUploads
+    clock: Clock
     tags: Tags
     metadefs: Metadefs
     metadef_items: MetadefItems
+    artifacts: Artifacts
+    artifact_blobs: ArtifactBlobs
+    artifact_types: ArtifactTypes
     quotas: ProjectQuotas
     policy: Policy
     stores: Mapping[str, StoreInfo]

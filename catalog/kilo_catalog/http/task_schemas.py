@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kilo_catalog.domain.convert_request import CONVERT_TASK
 from kilo_catalog.domain.import_request import ADMIN_TASK, IMPORT_TASK
 from kilo_catalog.domain.task import TaskStatus
 
@@ -22,7 +23,7 @@ def task_schema() -> Schema:
             "type": {
                 **text,
                 "description": "The type of task",
-                "enum": [ADMIN_TASK, IMPORT_TASK],
+                "enum": [ADMIN_TASK, IMPORT_TASK, CONVERT_TASK],
             },
             "status": {
                 **text,

@@ -5,7 +5,7 @@ from flask import Blueprint, Response, request
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import json_response
 
-NEWEST_MINOR = 17
+NEWEST_MINOR = 18
 
 
 def blueprint(services: ApiServices) -> Blueprint:

@@ -22,8 +22,9 @@ BATCH = 100
 def doom(
     transaction: Transaction, locations: Sequence[Location], now: datetime
 ) -> Sequence[Doomed]:
-    """Remember blobs to remove now."""
-    doomed = [Doomed(each.store, each.key, now) for each in dict.fromkeys(locations)]
+    """Remember blobs to remove now; those that are not ours stay."""
+    unique = dict.fromkeys(locations)
+    doomed = [Doomed(each.store, each.key, now) for each in unique if each.ours]
     for each in doomed:
         transaction.doomed.add(each)
     return doomed

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from kilo_catalog.db.base import Event, Transaction
+from kilo_catalog.domain.artifact import Artifact
 from kilo_catalog.domain.image import Image
 from kilo_catalog.domain.member import Member
 from kilo_catalog.domain.metadef import Namespace
@@ -76,6 +77,18 @@ class MetadefEvent(msgspec.Struct, frozen=True):
     visibility: str
 
 
+class ArtifactEvent(msgspec.Struct, frozen=True):
+    """The payload of an artifact's events."""
+
+    id: str
+    type_name: str
+    name: str
+    version: str
+    status: str
+    visibility: str
+    owner: str | None
+
+
 class TaskEvent(msgspec.Struct, frozen=True):
     """The payload of a task's events: the task as the API shows it."""
 
@@ -138,7 +151,18 @@ _TASK_EVENTS = tuple(
         "failure": "It failed or was cancelled; its message says why.",
     }.items()
 )
-EVENTS = _IMAGE_EVENTS + _MEMBER_EVENTS + _METADEF_EVENTS + _TASK_EVENTS
+_ARTIFACT_EVENTS = tuple(
+    EventDeclaration(f"artifact.{what}", ArtifactEvent, summary)
+    for what, summary in {
+        "create": "An artifact was drafted.",
+        "update": "One of its fields changed.",
+        "upload": "Bytes were added to it.",
+        "activate": "It turned active: it stays as it is, and may be used.",
+        "deactivate": "It was closed to all but administrators.",
+        "delete": "It was deleted.",
+    }.items()
+)
+EVENTS = _IMAGE_EVENTS + _MEMBER_EVENTS + _METADEF_EVENTS + _TASK_EVENTS + _ARTIFACT_EVENTS
 DECLARATION = BusDeclaration(
     "catalog", "The image catalog.", publisher_id="image.HOST", events=EVENTS
 )
@@ -195,6 +219,21 @@ class EventRecorder:
     ) -> None:
         """Record that `event_type` happened to `task`."""
         self._add(transaction, context, event_type, task.owner, represent_task_briefly(task))
+
+    def record_artifact(
+        self, transaction: Transaction, context: RequestContext, event_type: str, artifact: Artifact
+    ) -> None:
+        """Record that `event_type` happened to `artifact`."""
+        payload = {
+            "id": artifact.id,
+            "type_name": artifact.type_name,
+            "name": artifact.name,
+            "version": artifact.version,
+            "status": artifact.status.value,
+            "visibility": artifact.visibility.value,
+            "owner": artifact.owner,
+        }
+        self._add(transaction, context, event_type, artifact.owner, payload)
 
     def _add(
         self,

@@ -11,9 +11,12 @@ from msgspec import structs
 from kilo_catalog.db.base import Transaction, UnitOfWork
 from kilo_catalog.domain.image import DataFacts, Image, ImageStatus, fill
 from kilo_catalog.domain.locations import Ranking
+from kilo_catalog.domain.task import Task
 from kilo_catalog.errors import ImageDeactivated, ImageNotFound
 from kilo_catalog.service.access import Access, target
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.events import EventRecorder
+from kilo_catalog.service.image_cache import ImageCache
 from kilo_catalog.service.intake import Blocks, Declared, Intake, formats_of
 from kilo_catalog.service.introspection import publish
 from kilo_catalog.service.quotas import ProjectQuotas, Room
@@ -46,6 +49,8 @@ class ImageData:
     new_id: IdSource
     quotas: ProjectQuotas
     ranking: Ranking
+    conversions: Conversions
+    cache: ImageCache | None = None
 
     def upload(
         self, context: RequestContext, image_id: str, blocks: Blocks, declared: Declared
@@ -66,7 +71,7 @@ class ImageData:
         upload, room = self._begin(context, image_id, declared)
 
         def finish(facts: DataFacts) -> Image:
-            return self._finish(context, upload, facts)
+            return self.finish(context, upload, facts)
 
         return self.intake.run(upload, room, blocks, declared, finish)
 
@@ -94,11 +99,12 @@ class ImageData:
         return image
 
     def file(self, image: Image, prefer: Sequence[str] = ()) -> BinaryIO | None:
-        """The file of the copy that is read first, if it is in one on this machine."""
+        """The file of the copy that is read first, or of one that is cached, if there is one on
+        this machine."""
         ranked = self.ranking.sort(image.locations, prefer)
         store = self.stores.get(ranked[0].store) if ranked else None
         if store is None or Capability.LOCAL_FILES not in store.capabilities:
-            return None
+            return None if self.cache is None else self.cache.open(image)
         return self.executor.submit(_open_file, store, ranked[0].key).result()
 
     def read(
@@ -116,7 +122,10 @@ class ImageData:
             if store is None:
                 continue
             try:
-                return self.executor.submit(store.open, location.key, offset, length).result()
+                reader = self.executor.submit(store.open, location.key, offset, length).result()
+                if self.cache is None or (offset, length) != (0, image.size):
+                    return reader
+                return self.cache.through(image, location, reader)
             except KiloError as failed:
                 log.warning("image %s cannot be read from %s: %s", image.id, location.store, failed)
                 fault = failed
@@ -136,25 +145,31 @@ class ImageData:
             image = self.access.find(transaction, context, image_id, "upload_image")
             self.intake.check_store(store)
             formats_of(image)
+            self.conversions.check_upload(image)
             room = self.quotas.check_new_upload(transaction, image.owner)
             room.check(1 if declared.size is None else declared.size)
             return self.claims.take(transaction, image, made), room
 
         return self.unit_of_work.write(work)
 
-    def _finish(self, context: RequestContext, upload: Upload, facts: DataFacts) -> Image:
+    def finish(self, context: RequestContext, upload: Upload, facts: DataFacts) -> Image:
+        """Give a claimed image the blob that its upload has made. Raises as `upload`."""
         now = self.clock.now()
 
-        def work(transaction: Transaction) -> Image:
+        def work(transaction: Transaction) -> tuple[Image, Task | None]:
             image = self.claims.claimed(transaction, upload)
             self.quotas.room(transaction, image.owner).check(facts.size)
             filled = publish(fill(image, facts, now), self.intake.limits)
             kept = transaction.images.update(filled)
             self.events.record(transaction, context, "image.upload", kept)
             self.events.record(transaction, context, "image.activate", kept)
-            return kept
+            task = self.conversions.follow_upload(transaction, context, kept)
+            return kept, task
 
-        return self.unit_of_work.write(work)
+        image, task = self.unit_of_work.write(work)
+        if task is not None:
+            self.conversions.ring()
+        return image
 
 
 def _open_file(store: BlobStore, key: str) -> BinaryIO | None:

@@ -157,11 +157,11 @@ class Images:
                     f"Image {image_id} is protected and cannot be deleted.", image_id=image_id
                 )
             buried = transaction.images.update(bury(image, now))
-            doomed = [Doomed(each.store, each.key, now) for each in image.locations]
+            doomed = [Doomed(each.store, each.key, now) for each in image.locations if each.ours]
             if image.upload is not None:
                 # Not before its lease ends: until then the upload's process may write the blob.
                 claim = image.upload
-                doomed.append(Doomed(claim.store, claim.id, max(now, claim.lease_until)))
+                doomed.append(Doomed(claim.store, claim.id, max(now, claim.written_until)))
             if image.staged is not None:
                 doomed.append(Doomed(image.staged.store, image.staged.key, now))
             _cancel_import(transaction, image)

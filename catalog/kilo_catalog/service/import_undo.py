@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from msgspec import structs
 
 from kilo_catalog.db.base import Doomed, Transaction
+from kilo_catalog.domain.convert_request import CONVERT_TASK
 from kilo_catalog.domain.image import Image, ImageStatus, ImportState, Location
-from kilo_catalog.domain.import_request import plan_of
+from kilo_catalog.domain.import_request import ImportMethod, plan_of
 from kilo_catalog.domain.import_work import ImportWork, work_of
 from kilo_catalog.domain.importing import fall_back
 from kilo_catalog.domain.task import Task
@@ -29,9 +30,13 @@ def undo_import(
     work = work_of(task)
     kept: tuple[Location, ...] = ()
     image = _image_of(transaction, task)
-    orphans = list(work.placed)
+    request = None if task.type == CONVERT_TASK else plan_of(task).request
+    # What lay somewhere before the import stays there after it.
+    is_place = request is not None and request.method is ImportMethod.LOCATION
+    orphans = [] if is_place else list(work.placed)
     if image is not None:
-        changed = _without(image, work, message, now, partly=not plan_of(task).request.must_succeed)
+        partly = request is not None and not request.must_succeed
+        changed = _without(image, work, message, now, partly=partly)
         transaction.images.update(changed)
         kept = changed.locations
         if changed.staged is not None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec import to_builtins
+
 from kilo_catalog.db.base import Transaction, UnitOfWork
 from kilo_catalog.domain.conversion import check_container, check_conversion, same_format
-from kilo_catalog.domain.image import Image, ImageStatus
+from kilo_catalog.domain.image import Image, ImageStatus, Location
 from kilo_catalog.domain.import_request import (
     IMPORT_TASK,
     ImportMethod,
@@ -19,6 +21,7 @@ from kilo_catalog.errors import ImportConflict, ImportInvalid
 from kilo_catalog.service.access import Access
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.intake import formats_of
+from kilo_catalog.service.places import Places
 from kilo_catalog.service.quotas import ProjectQuotas
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
@@ -31,12 +34,14 @@ _FROM: Mapping[ImportMethod, ImageStatus] = {
     ImportMethod.GLANCE_DIRECT: ImageStatus.UPLOADING,
     ImportMethod.WEB_DOWNLOAD: ImageStatus.QUEUED,
     ImportMethod.GLANCE_DOWNLOAD: ImageStatus.QUEUED,
+    ImportMethod.LOCATION: ImageStatus.QUEUED,
     ImportMethod.COPY_IMAGE: ImageStatus.ACTIVE,
 }
 _HINTS: Mapping[ImportMethod, str] = {
     ImportMethod.GLANCE_DIRECT: "its data must be staged first, with PUT …/stage",
     ImportMethod.WEB_DOWNLOAD: "it must be queued: a record without data",
     ImportMethod.GLANCE_DOWNLOAD: "it must be queued: a record without data",
+    ImportMethod.LOCATION: "it must be queued: a record without data",
     ImportMethod.COPY_IMAGE: "it must be active to be copied",
 }
 
@@ -70,6 +75,7 @@ class Imports:
     clock: Clock
     new_id: IdSource
     quotas: ProjectQuotas
+    places: Places
     ring: Ring
 
     def start(
@@ -83,15 +89,35 @@ class Imports:
             ImportInvalid, FetchRefused: the body is malformed, or its URL not allowed.
             FormatsMissing: a format is not set.
             ImportConflict: the image's state or the named stores do not allow it.
+            LocationInvalid: there is no data at the URL that could be read.
             QuotaExceeded: the project has no room.
         """
         request = parse_import(body)
         self._check_allowed(request)
+        return self.begin(context, image_id, body, request, store)
+
+    def begin(
+        self,
+        context: RequestContext,
+        image_id: str,
+        body: object,
+        request: ImportRequest,
+        store: str | None = None,
+    ) -> Task:
+        """Begin what `request` says, which is what `body` says; whether it is offered is not asked.
+        Raises as `start`."""
+        is_place = request.method is ImportMethod.LOCATION
+        place = self.places.find(context, request.uri) if is_place else None
 
         def work(transaction: Transaction) -> Task:
             image = self._find(transaction, context, image_id, request)
             check_request(image, request)
-            stores = self._targets(image, request, store)
+            if place is None:
+                stores, given = self._targets(image, request, store), {}
+            else:
+                check_free(transaction, place.location)
+                self.quotas.room(transaction, image.owner).check(place.size)
+                stores, given = (place.location.store,), {"place": to_builtins(place.location)}
             now = self.clock.now()
             task = Task(
                 id=self.new_id(),
@@ -100,7 +126,7 @@ class Imports:
                 image_id=image.id,
                 user_id=context.user_id,
                 request_id=context.request_id,
-                input={"image_id": image.id, "import_req": body, "backend": list(stores)},
+                input={"image_id": image.id, "import_req": body, "backend": list(stores), **given},
                 context=context.to_dict(),
                 created_at=now,
                 updated_at=now,
@@ -169,6 +195,8 @@ class Imports:
     ) -> Image:
         if request.method is ImportMethod.COPY_IMAGE:
             return self.access.find(transaction, context, image_id, "copy_image")
+        if request.method is ImportMethod.LOCATION:
+            return self.access.find(transaction, context, image_id, "add_image_location")
         return self.access.find(transaction, context, image_id, "import_image")
 
     def _targets(self, image: Image, request: ImportRequest, store: str | None) -> tuple[str, ...]:
@@ -196,6 +224,16 @@ class Imports:
                 f"Image {image.id} has its data in every store already", image_id=image.id
             )
         return left
+
+
+def check_free(transaction: Transaction, location: Location) -> None:
+    """Return if no image has this blob: whoever is deleted first would take it from the other.
+
+    Raises:
+        ImportConflict: one has.
+    """
+    if location.ours and transaction.images.has_blob(location.store, location.key):
+        raise ImportConflict("That data is another image's already", store=location.store)
 
 
 def _check_state(image: Image, request: ImportRequest) -> None:

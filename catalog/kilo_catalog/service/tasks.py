@@ -7,12 +7,14 @@ from typing import Any
 from msgspec import structs
 
 from kilo_catalog.db.base import Transaction, UnitOfWork
+from kilo_catalog.domain.convert_request import CONVERT_TASK
 from kilo_catalog.domain.import_request import ADMIN_TASK, IMPORT_TASK, plan_of
 from kilo_catalog.domain.task import ENDED, Task, again, fail
 from kilo_catalog.domain.task_query import Pairs, TaskPage, TaskQuery, parse_task_query
 from kilo_catalog.errors import ImportInvalid, TaskEnded, TaskNotFound
 from kilo_catalog.service.access import Access
 from kilo_catalog.service.blob_removal import BlobRemoval
+from kilo_catalog.service.conversions import Conversions
 from kilo_catalog.service.events import EventRecorder
 from kilo_catalog.service.images import Images
 from kilo_catalog.service.import_undo import undo_import
@@ -34,6 +36,7 @@ class Tasks:
     events: EventRecorder
     images: Images
     imports: Imports
+    conversions: Conversions
     removal: BlobRemoval
     clock: Clock
     new_id: IdSource
@@ -172,7 +175,10 @@ class Tasks:
             task = self._of_image(transaction, context, image_id, task_id, "retry_task")
             renewed = again(task, now, context.to_dict())
             image = transaction.images.get(image_id)
-            self.imports.admit(transaction, context, renewed, image, plan_of(task))
+            if task.type == CONVERT_TASK:
+                self.conversions.admit(transaction, context, renewed, image)
+            else:
+                self.imports.admit(transaction, context, renewed, image, plan_of(task))
             return transaction.tasks.update(renewed)
 
         task = self.unit_of_work.write(work)

@@ -91,7 +91,7 @@ class UploadClaims:
             UploadLost: the claim ended.
         """
         image = transaction.images.get(upload.image.id)
-        if image.upload is None or image.upload.id != upload.claim.id:
+        if image.upload is None or _holder(image.upload) != _holder(upload.claim):
             raise UploadLost(
                 "The upload was given up because its server did not answer for too long; "
                 "send the data again",
@@ -145,8 +145,19 @@ class UploadClaims:
 
     def _renew(self, upload: Upload, transaction: Transaction) -> None:
         image = self.claimed(transaction, upload)
-        renewed = UploadClaim(upload.claim.id, upload.claim.store, self._clock.now() + self._lease)
+        until = self._clock.now() + self._lease
+        claim = image.upload or upload.claim
+        if claim.resumable is None:
+            renewed = structs.replace(claim, lease_until=until)
+        else:
+            held = structs.replace(claim.resumable, held_until=until)
+            renewed = structs.replace(claim, resumable=held)
         transaction.images.update(structs.replace(image, upload=renewed))
+
+
+def _holder(claim: UploadClaim) -> tuple[str, str]:
+    """The upload, and the request that is at work on it if it has several."""
+    return claim.id, claim.resumable.holder if claim.resumable else ""
 
 
 def _has_blob(image: Image, key: str) -> bool:

@@ -62,6 +62,8 @@ class Capability(Enum):
     """`presign` gives a URL."""
     READS_OUTLIVE_DELETION = "reads-outlive-deletion"
     """A reader goes on to its end although the blob was deleted meanwhile."""
+    ONE_PROCESS = "one-process"
+    """Its blobs are seen by the process that holds it alone, and end with that."""
     ADOPT_OWN = "adopt-own"
     """`adopt` takes over blobs of another store of the same driver in the same place."""
 

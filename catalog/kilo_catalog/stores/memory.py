@@ -24,7 +24,12 @@ class MemoryStore(BlobStore):
 
     driver = "memory"
     capabilities = frozenset(
-        {Capability.WRITE, Capability.READS_OUTLIVE_DELETION, Capability.ADOPT_OWN}
+        {
+            Capability.WRITE,
+            Capability.READS_OUTLIVE_DELETION,
+            Capability.ADOPT_OWN,
+            Capability.ONE_PROCESS,
+        }
     )
 
     def __init__(self) -> None:

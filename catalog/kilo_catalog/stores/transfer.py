@@ -6,12 +6,13 @@ DataDamaged   Failure   the bytes are not those that were put there
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
-from kilo_catalog.stores.base import BlobStore, StoreUnavailable
+from kilo_catalog.stores.base import BlobNotFound, BlobStore, KeyInvalid, StoreUnavailable
 from kilo_catalog.stores.folder import share_file
 from kilo_common import errors
 
@@ -31,6 +32,26 @@ class Fingerprint(Struct, frozen=True):
     algorithm: str
     digest: str
     """In hexadecimal digits."""
+
+
+def locate(stores: Mapping[str, BlobStore], url: str) -> tuple[str, str] | None:
+    """Which of these stores has a blob at a URL, and its key there; None if none has.
+
+    A URL is one that `BlobStore.location` gives. Stores that cannot be asked are passed over, as
+    are URLs that are none.
+    """
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return None
+    # Drivers make the key a part of the path; for the web it is the URL itself.
+    keys = [*reversed([unquote(part) for part in path.split("/") if part]), url]
+    for name, store in stores.items():
+        for key in keys:
+            with contextlib.suppress(KeyInvalid, BlobNotFound, StoreUnavailable):
+                if store.location(key) == url:
+                    return name, key
+    return None
 
 
 def blocks(store: BlobStore, key: str, size: int = BLOCK) -> Iterator[bytes]:

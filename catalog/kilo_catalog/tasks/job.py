@@ -83,6 +83,7 @@ class Job:
         self._signals = _Signals()
         self._lock = threading.Lock()
         self._part = (0, 1)
+        self._steps: Sequence[str] = ()
         self._shown_at = tools.clock.monotonic()
         if task.cancelled:
             self._signals.fault = _cancelled(task)
@@ -145,10 +146,12 @@ class Job:
         if task.cancelled:
             self._stop_for(_cancelled(task))
 
-    def begin(self, step: str, number: int, count: int) -> None:
-        """Say which step is at work: the `number`th of `count`, from 0."""
-        self._part = (number, count)
-        self._show(Progress(step, 100 * number // count))
+    def begin(self, steps: Sequence[str], number: int) -> None:
+        """Say which of all the steps is at work: the `number`th, from 0."""
+        self._steps = steps
+        self._part = (number, len(steps))
+        if self.task.progress.step != steps[number]:
+            self._show(Progress(steps[number], 100 * number // len(steps)))
 
     def progress(self, done: int, total: int | None) -> None:
         """Say how far the step is, in bytes. Passed on now and then."""
@@ -190,6 +193,7 @@ class Job:
             TaskCancelled, TaskLost: as `check`; nothing was changed.
             Whatever `change` raises; then as well.
         """
+        following = self._following()
 
         def work(transaction: Transaction) -> tuple[Task, Sequence[Doomed]]:
             task = self._held(transaction)
@@ -199,6 +203,9 @@ class Job:
             if owned is not None:
                 transaction.doomed.remove(owned.store, owned.key)
             done = finish_step(task, name, state, self._tools.clock.now())
+            if following is not None:
+                done = structs.replace(done, progress=following)
+                self._tools.events.record_task(transaction, self.context, "task.progress", done)
             return transaction.tasks.update(done), doomed
 
         self._settle(work, owned)
@@ -236,6 +243,13 @@ class Job:
         for blob in tuple(self._signals.blobs):
             self.drop_blob(blob)
         self._tools.unit_of_work.write(lambda tx: tx.tasks.update(release(self._held(tx), now)))
+
+    def _following(self) -> Progress | None:
+        """The step that comes next: shown with the end of this one, which saves a transaction."""
+        number, count = self._part[0] + 1, self._part[1]
+        if number >= len(self._steps):
+            return None
+        return Progress(self._steps[number], 100 * number // count)
 
     def _settle(
         self,

@@ -64,9 +64,10 @@ class Runner:
             )
         job.check()
         steps = self._flow(job.task).steps(job.task)
+        names = [step.name for step in steps]
         for number, step in enumerate(steps):
             if step.name not in job.task.steps:
-                job.begin(step.name, number, len(steps))
+                job.begin(names, number)
                 job.check()
                 step.run(job)
 

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-EXPOSED_HEADERS = "Location, X-OpenStack-Request-ID, ETag, Content-MD5, Content-Range"
+EXPOSED_HEADERS = (
+    "Location, X-OpenStack-Request-ID, ETag, Content-MD5, Content-Range, Tus-Resumable, "
+    "Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires"
+)
+"""The last ones are what a browser's tus client looks at."""
 
 
 def is_preflight(environ: dict[str, Any]) -> bool:

@@ -3,87 +3,67 @@
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
+import msgspec
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
-_NAMES = (*(str(bound) for bound in _BUCKETS), "+Inf")
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+"""Seconds within which requests are counted."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What was counted so far."""
+
+    service: str
+    unfinished: int
+    seconds: float
+    """Of all requests together."""
+    answered: Mapping[tuple[str, int], int]
+    """How many, by method and status."""
+    within: Sequence[int]
+    """How many took no longer than the bucket of the same place, but longer than the one before;
+    the last: longer than any."""
 
 
 class HttpMetrics:
-    """What one service counts about its requests, and the registry for what else it counts."""
+    """What one service counts about its requests.
 
-    def __init__(self, service: str) -> None:
-        self.registry = registry = CollectorRegistry()
-        self._requests = _Requests()
-        registry.register(self._requests)
-        Gauge("kilo_info", "What runs here.", ("service",), registry=registry).labels(service).set(
-            1
-        )
-
-    def begin(self) -> None:
-        """A request came in."""
-        self._requests.begin()
-
-    def end(self, method: str, status: int, seconds: float) -> None:
-        """A request was answered. `method` must be one of the known ones: labels are bounded."""
-        self._requests.end(method, status, seconds)
-
-    def render(self) -> bytes:
-        """Everything in the registry, as text."""
-        return generate_latest(self.registry)
-
-
-class _Requests(Collector):
-    """Counts under one lock, and makes Prometheus' values only when they are asked for.
-
-    Each request counts in five places; a lock and an object for each would cost it 10 µs.
+    Each request counts in five places, under one lock; Prometheus' values are made only when they
+    are asked for: a lock and an object for each would cost a request 10 µs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, service: str) -> None:
+        self._service = service
         self._lock = threading.Lock()
         self._open = 0
         self._seconds = 0.0
         self._answered: Counter[tuple[str, int]] = Counter()
-        self._within = [0] * len(_NAMES)
+        self._within = [0] * (len(BUCKETS) + 1)
 
     def begin(self) -> None:
+        """A request came in."""
         with self._lock:
             self._open += 1
 
     def end(self, method: str, status: int, seconds: float) -> None:
-        bucket = bisect_left(_BUCKETS, seconds)
+        """A request was answered. `method` must be one of the known ones: labels are bounded."""
+        bucket = bisect_left(BUCKETS, seconds)
         with self._lock:
             self._open -= 1
             self._seconds += seconds
             self._answered[method, status] += 1
             self._within[bucket] += 1
 
-    def collect(self) -> Iterator[Metric]:
+    def counts(self) -> Counts:
+        """What was counted so far."""
         with self._lock:
-            unfinished, seconds = self._open, self._seconds
-            answered, within = dict(self._answered), list(self._within)
-        requests = CounterMetricFamily(
-            "kilo_http_requests", "Requests answered.", labels=("method", "status")
-        )
-        for (method, status), count in sorted(answered.items()):
-            requests.add_metric((method, str(status)), count)
-        yield requests
-        totals = [sum(within[: number + 1]) for number in range(len(within))]
-        yield HistogramMetricFamily(
-            "kilo_http_request_seconds",
-            "Seconds from the first byte read to the last byte handed over.",
-            buckets=list(zip(_NAMES, totals, strict=True)),
-            sum_value=seconds,
-        )
-        yield GaugeMetricFamily(
-            "kilo_http_requests_open", "Requests in progress.", value=unfinished
-        )
+            return Counts(
+                self._service, self._open, self._seconds, dict(self._answered), tuple(self._within)
+            )
+
+    def render(self) -> bytes:
+        """Everything as text."""
+        # Prometheus' client takes long to import, and few ask for this.
+        from kilo_common.http.metrics_text import as_text  # noqa: PLC0415
+
+        return as_text(self.counts())

@@ -16,6 +16,7 @@ STATUS: dict[type[errors.KiloError], HTTPStatus] = {
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Failure: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.KiloError: HTTPStatus.INTERNAL_SERVER_ERROR,

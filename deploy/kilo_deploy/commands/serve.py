@@ -13,7 +13,12 @@ from kilo_common.lifecycle import ServiceGroup
 from kilo_deploy import crew, production
 from kilo_deploy.commands import options
 from kilo_deploy.config import StackSettings
-from kilo_deploy.processes import StopSignal, open_runtime, seconds_since_start
+from kilo_deploy.processes import (
+    StopSignal,
+    open_runtime,
+    seconds_since_start,
+    spare_the_collector,
+)
 from kilo_deploy.roles import ROLES, WITHOUT_PORT, Part, build_role
 
 
@@ -54,6 +59,7 @@ def _run(role: str, settings: StackSettings) -> None:
     servers = _servers(role, part)
     everything = ServiceGroup((runtime.transport, *part.services, *servers))
     everything.start()
+    spare_the_collector()
     where = f" at {servers[0].url}" if servers else ""
     Console(soft_wrap=True, highlight=False).print(
         f"{role} is ready{where} after {seconds_since_start():.2f} s"

@@ -13,7 +13,12 @@ from kilo_common.http.auth import STRATEGIES
 from kilo_deploy import banner
 from kilo_deploy.commands import options
 from kilo_deploy.config import StackSettings, for_a_while, prepare_state_dir, shift_ports
-from kilo_deploy.processes import StopSignal, open_runtime, seconds_since_start
+from kilo_deploy.processes import (
+    StopSignal,
+    open_runtime,
+    seconds_since_start,
+    spare_the_collector,
+)
 from kilo_deploy.stack import Stack
 
 
@@ -59,6 +64,7 @@ def _run(settings: StackSettings) -> None:
     runtime = open_runtime(settings)
     stack = Stack(settings, runtime, os.getpid())
     info = stack.start()
+    spare_the_collector()
     banner.show(console, info, Path(settings.state_dir), seconds_since_start())
     stop.wait()
     console.print("Stopping; requests in hand may finish (Ctrl-C again to end at once).")

@@ -37,9 +37,13 @@ class Dashboard:
         """`services` by the first part of their paths, such as `catalog`."""
         self._services = dict(services)
         self._about = b"{}"
-        folder = importlib.resources.files("kilo_deploy.dashboard") / "static"
+        own = importlib.resources.files("kilo_deploy.dashboard") / "static"
+        messaging = importlib.resources.files("kilo_messaging.browser")
         self._files = {
-            f"/{each.name}": each.read_bytes() for each in folder.iterdir() if each.is_file()
+            f"/{each.name}": each.read_bytes()
+            for folder in (messaging, own)
+            for each in folder.iterdir()
+            if each.is_file() and each.name.rpartition(".")[2] in _TYPES
         }
         self._files["/"] = self._files[f"/{PAGE}"]
 

@@ -17,7 +17,8 @@ from kilo_messaging.delivery.webhook import WebhookSender
 from kilo_messaging.domain.subscriber import Mailbox, OtherTopic, Webhook
 from kilo_messaging.service.operations import Operations
 from kilo_messaging.service.sharing import GetKey
-from kilo_messaging.service.subscriptions import Hooks, SubscriberRules
+from kilo_messaging.service.subscriber_rules import SubscriberRules
+from kilo_messaging.service.subscriptions import Hooks
 from kilo_messaging.service.wake_up import WakeUp
 
 if TYPE_CHECKING:

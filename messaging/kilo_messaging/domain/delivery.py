@@ -100,7 +100,7 @@ def notice_of(message: Message) -> Notice:
     """What is delivered of a message that is being posted."""
     return Notice(
         message_id=message.id,
-        body=message.body,
+        body=message.kept_body,
         ttl=message.ttl,
         group=message.group,
         attributes=message.attributes,

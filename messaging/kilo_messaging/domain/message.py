@@ -51,8 +51,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """On a topic with priorities, a higher one is handed out first."""
     source: str | None = None
     """The topic that a dead letter came from."""
+    sealed: bytes | None = None
+    """What the store is to keep in place of the body, where that is encrypted; never read back."""
     position: int = 0
     """Its place in the order of posting; given by the store."""
+
+    @property
+    def kept_body(self) -> bytes:
+        """What a store keeps of the body."""
+        return self.body if self.sealed is None else self.sealed
 
     def age(self, now: datetime) -> int:
         """Whole seconds since it was posted."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -32,6 +33,9 @@ PRIORITIES = "_priorities"
 RETRY_POLICY = "_retry_policy"
 ACCEPT_FROM = "_accept_from"
 FLAVOR = "_flavor"
+ENCRYPTION = "_enable_encrypt_messages"
+ENCRYPTION_TOO = "_encryption"
+"""Another name for the same."""
 
 Metadata = Mapping[str, Any]
 
@@ -62,6 +66,8 @@ class TopicBounds(msgspec.Struct, frozen=True, kw_only=True):
     default_ttl: int
     max_delay: int
     post: int
+    can_encrypt: bool = False
+    """Whether there is a key to encrypt bodies with."""
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +101,11 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     def has_priorities(self) -> bool:
         """Whether messages of a higher priority are handed out before others."""
         return self.metadata.get(PRIORITIES) is True
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the bodies of its messages are kept encrypted."""
+        return wants_encryption(self.metadata)
 
     @property
     def max_claims(self) -> int | None:
@@ -134,6 +145,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+@lru_cache(4096)
 def check_name(name: str) -> str:
     """`name`, if a topic may be called so.
 
@@ -158,6 +170,7 @@ def with_defaults(metadata: Metadata, bounds: TopicBounds) -> dict[str, Any]:
         DEAD_LETTERS: None,
         DEAD_LETTER_TTL: None,
         CLAIM_COUNT: None,
+        ENCRYPTION: False,
     } | dict(metadata)
 
 
@@ -180,10 +193,17 @@ def check_metadata(name: str, metadata: Metadata, bounds: TopicBounds) -> dict[s
             f"{PRIORITIES} and an {ORDERING} contradict each other: a topic has one or the other",
             key=PRIORITIES,
         )
-    for key in UNSERVED:
-        if kept.get(key):
-            raise MetadataInvalid(f"{key} is not offered by this service", key=key)
+    if wants_encryption(kept) and not bounds.can_encrypt:
+        raise MetadataInvalid(
+            f"{ENCRYPTION}: this service has no key to encrypt with (messaging.encryption.active)",
+            key=ENCRYPTION,
+        )
     return kept
+
+
+def wants_encryption(metadata: Metadata) -> bool:
+    """Whether bodies are to be kept encrypted."""
+    return metadata.get(ENCRYPTION) is True or metadata.get(ENCRYPTION_TOO) is True
 
 
 def patch_metadata(metadata: Metadata, changes: Sequence[Any]) -> dict[str, Any]:
@@ -234,10 +254,8 @@ def check_fixed_kept(before: Metadata, after: Metadata) -> None:
 
 RESERVED = frozenset(
     {TTL, POST_SIZE, DELAY, CLAIM_COUNT, DEAD_LETTERS, DEAD_LETTER_TTL, ORDERING, PRIORITIES}
-    | {RETRY_POLICY, ACCEPT_FROM, FLAVOR}
+    | {RETRY_POLICY, ACCEPT_FROM, FLAVOR, ENCRYPTION, ENCRYPTION_TOO}
 )
-UNSERVED = ("_enable_encrypt_messages",)
-"""Keys that promise what is not kept here; setting one is refused rather than ignored."""
 
 
 def _read_change(number: int, change: Any) -> tuple[str, str]:
@@ -270,6 +288,8 @@ def _checks(bounds: TopicBounds) -> dict[str, Callable[[str, Any], None]]:
         RETRY_POLICY: _retry_policy,
         ACCEPT_FROM: _projects,
         FLAVOR: _flavor,
+        ENCRYPTION: _true_or_false,
+        ENCRYPTION_TOO: _true_or_false,
     }
 
 

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from kilo_messaging.errors import BodyInvalid, ParameterInvalid
 from kilo_messaging.protocol import schemas, views
+from kilo_messaging.protocol.clock_actions import CLOCK_ACTIONS
 from kilo_messaging.protocol.core import Action, Job, Outcome, Request, Response, WouldWait
 from kilo_messaging.protocol.pool_actions import POOL_ACTIONS
 from kilo_messaging.protocol.subscription_actions import SUBSCRIPTION_ACTIONS
@@ -380,7 +381,8 @@ ACTIONS: Mapping[str, Action] = {
     "claim_delete": Action(schemas.OneClaim, _release_claim),
     **SUBSCRIPTION_ACTIONS,
     **POOL_ACTIONS,
-    "ping_node": Action(schemas.NoParameters, _ping),
-    "check_node_health": Action(schemas.NoParameters, _health),
+    **CLOCK_ACTIONS,
+    "ping_node": Action(schemas.NoParameters, _ping, counts=False),
+    "check_node_health": Action(schemas.NoParameters, _health, counts=False),
 }
 """Every action by the name it has over WebSocket; HTTP finds them by method and path."""

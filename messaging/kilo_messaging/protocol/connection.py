@@ -1,14 +1,13 @@
 """What one WebSocket connection does with a frame: authenticate, subscribe, or run an action."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from kilo_common.context import RequestContext
 from kilo_common.errors import KiloError, Unavailable
-from kilo_common.http.auth import AuthStrategy
+from kilo_common.http.auth import AuthStrategy, Identity
 from kilo_common.http.status import status_of
 from kilo_messaging.domain.connection_subscription import ConnectionSubscription
 from kilo_messaging.domain.signed_url import HEADER, check_scope
@@ -52,8 +51,7 @@ SIGNED_ACTIONS: Mapping[str, tuple[str, str]] = {
 """What a signed URL can permit over WebSocket: the method and the path below the topic."""
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One request of a connection, and who sent it."""
 
     form: Form
@@ -104,6 +102,7 @@ class Connection:
         self._subscriptions = subscriptions
         self._ending = ending
         self._subscribers: dict[str, _Subscriber] = {}
+        self._caller: tuple[Identity | None, RequestContext] = None, RequestContext()
         self._own: Mapping[str, Run] = {
             "authenticate": self._authenticate,
             "subscription_create": self._subscribe,
@@ -174,7 +173,7 @@ class Connection:
         body = bytes(request.body)
         if HEADER in headers:
             _check_signed(headers, request.action, body)
-        context = RequestContext(project_id=who.project_id, user_id=who.user_id, roles=who.roles)
+        context = self._context_of(who)
         action = self._dispatcher.find(request.action)
         work = Request(
             action=request.action,
@@ -187,6 +186,16 @@ class Connection:
         )
         together = action if action is not None and action.run_all is not None else None
         return Turn(form, request, work, together)
+
+    def _context_of(self, who: Identity) -> RequestContext:
+        """The caller. Requests of the same one over one connection are one trace."""
+        known, context = self._caller
+        if known != who:
+            context = RequestContext(
+                project_id=who.project_id, user_id=who.user_id, roles=who.roles
+            )
+            self._caller = who, context
+        return context
 
     def _outcome(self, turn: Turn, *, waits: bool) -> Response:
         if turn.fault is not None:
@@ -216,12 +225,14 @@ class Connection:
         document = read_document(body, SubscriptionDocument)
         if document.subscriber:
             return self._kept(turn)
+        assert turn.request is not None
+        headers = self._session.headers_of(turn.request)
+        if document.cursor is not None and HEADER in headers:
+            # What was posted before is read, which to subscribe alone does not permit.
+            _check_scope(headers, "GET", params.topic, "messages")
         made = self._subscriptions.create(context, params.topic, document.ttl, document.cursor)
         self._session.push_form = turn.form
-        assert turn.request is not None
-        self._subscribers[made.id] = _Subscriber(
-            context.project_id, context.user_id, self._session.headers_of(turn.request)
-        )
+        self._subscribers[made.id] = _Subscriber(context.project_id, context.user_id, headers)
         answer = {"message": f"Subscription {made.id} created.", "subscription_id": made.id}
         return _answer(201, answer | self._place(made))
 
@@ -289,6 +300,10 @@ def _check_signed(headers: Mapping[str, str], action: str, body: bytes) -> None:
     """
     method, resource = SIGNED_ACTIONS.get(action, ("", ""))
     topic = read_params(body, schemas.TopicParameters).topic
+    _check_scope(headers, method, topic, resource)
+
+
+def _check_scope(headers: Mapping[str, str], method: str, topic: str, resource: str) -> None:
     paths = (f"/v2/{collection}/{topic}/{resource}" for collection in ("queues", "topics"))
     check_scope(headers, method, *paths)
 

@@ -22,6 +22,7 @@ from kilo_messaging.errors import (
 )
 from kilo_messaging.service.arrivals import Ending, never
 from kilo_messaging.service.operations import Operations
+from kilo_messaging.service.rates import ProjectRates
 
 T = TypeVar("T")
 CLIENT_ID_LENGTHS = (10, 36)
@@ -79,13 +80,22 @@ class Action:
     """The key of a WebSocket body that holds what is the whole body in HTTP."""
     run_all: Callable[[Operations, Sequence[Job]], list[Outcome]] | None = None
     """Does several jobs in their order, where that costs less than one by one."""
+    counts: bool = True
+    """Whether it counts as one of the requests that a project may make in a second."""
 
 
 class Dispatcher:
     """Runs actions by name."""
 
-    def __init__(self, operations: Operations, actions: Mapping[str, Action]) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        actions: Mapping[str, Action],
+        rates: ProjectRates | None = None,
+    ) -> None:
+        """Without `rates`, nobody counts what a project asks for."""
         self._operations = operations
+        self._rates = rates
         self._actions = actions
         self._any_client_id = not operations.desk.limits.client_id_uuid
 
@@ -128,6 +138,8 @@ class Dispatcher:
 
     def _decode(self, request: Request) -> Job:
         action = self.action(request.action)
+        if self._rates is not None and action.counts:
+            self._rates.take(request.context.project_id or "")
         self.check_client_id(request.client_id)
         params = read_params(request.params, action.params)
         document = None

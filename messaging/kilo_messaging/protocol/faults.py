@@ -27,6 +27,7 @@ TITLES: dict[type[common.KiloError], str] = {
     common.MethodNotAllowed: "Method not allowed",
     common.NotAcceptable: "Not acceptable",
     common.Conflict: "Resource conflict",
+    common.TooManyRequests: "Too many requests",
     common.Unavailable: "Service temporarily unavailable",
     common.KiloError: "Internal server error",
 }

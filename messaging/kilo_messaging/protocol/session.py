@@ -88,8 +88,10 @@ class Session:
             raise BodyInvalid("The body of a request is an object")
         return request
 
-    def headers_of(self, request: SessionRequest) -> dict[str, str]:
+    def headers_of(self, request: SessionRequest) -> Mapping[str, str]:
         """The headers that hold for a request, in lower case."""
+        if not request.headers:
+            return self._known
         own = {name.lower(): text for name, text in request.headers.items() if text is not None}
         return self._known | own
 
@@ -100,7 +102,7 @@ class Session:
 
     def remember(self, request: SessionRequest) -> None:
         """The request's headers named a caller that was recognised: they hold from now on."""
-        self._known = self.headers_of(request)
+        self._known = dict(self.headers_of(request))
         self.move(Phase.AUTHENTICATED)
 
     def move(self, phase: Phase) -> None:

@@ -18,7 +18,7 @@ LOOK_AGAIN = 1.0
 Bell = Callable[[TopicKey], None]
 """Told that something may have arrived in a topic; returns at once."""
 Ending = Callable[[], bool]
-"""Whether the server is about to stop, so that nobody should wait any more."""
+"""Whether the server is about to stop or the client has gone, so that nobody should wait."""
 
 
 def never() -> bool:
@@ -83,11 +83,13 @@ class Arrivals:
         self, bell: threading.Event, look: Callable[[], T | None], seconds: int, ending: Ending
     ) -> T | None:
         deadline = time.monotonic() + seconds
-        while True:
+        while not ending():
             bell.clear()
             # What arrives from here on rings the bell.
             found = look()
             left = deadline - time.monotonic()
-            if found or left <= 0 or ending():
+            if found or left <= 0:
                 return found
             bell.wait(min(LOOK_AGAIN, left))
+        # Nothing is taken for somebody who cannot be told any more.
+        return None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
@@ -11,6 +12,8 @@ from kilo_messaging.config import LimitSettings
 from kilo_messaging.domain.topic import TopicBounds, TopicKey, check_name
 from kilo_messaging.errors import LimitExceeded, ProjectInvalid
 from kilo_messaging.storage.base import Stores
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Desk:
     limits: LimitSettings
     clock: Clock
     new_id: IdSource
+    can_encrypt: bool = False
+    """Whether there is a key to encrypt bodies with."""
 
     def now(self) -> datetime:
         """The time that an operation takes for its own; one operation asks once."""
@@ -37,6 +42,7 @@ class Desk:
             default_ttl=limits.default_ttl,
             max_delay=limits.max_delay,
             post=limits.post,
+            can_encrypt=self.can_encrypt,
         )
 
     def permit(self, context: RequestContext, rule: str) -> None:
@@ -86,7 +92,7 @@ def project_of(context: RequestContext) -> str:
     return project
 
 
-def within(name: str, value: int, low: int, high: int) -> int:
+def within(name: str, value: Number, low: int, high: int) -> Number:
     """`value`, if it lies in its range.
 
     Raises:

@@ -10,6 +10,7 @@ from kilo_messaging.domain.topic import check_name
 from kilo_messaging.service.claims import ClaimOperations
 from kilo_messaging.service.desk import Desk
 from kilo_messaging.service.messages import Draft, MessageOperations
+from kilo_messaging.service.pools import Placing
 from kilo_messaging.service.topics import TopicOperations
 
 PROBE_PROJECT = "kilostack.health"
@@ -25,11 +26,13 @@ class HealthOperations:
         topics: TopicOperations,
         messages: MessageOperations,
         claims: ClaimOperations,
+        placing: Placing,
     ) -> None:
         self._desk = desk
         self._topics = topics
         self._messages = messages
         self._claims = claims
+        self._placing = placing
 
     def ping(self, context: RequestContext) -> None:
         """Return if the store answers.
@@ -41,12 +44,17 @@ class HealthOperations:
         self._desk.stores.check()
 
     def health(self, context: RequestContext) -> dict[str, Any]:
-        """Do each kind of operation once on a topic of our own and say how it went."""
+        """Do each kind of operation once on a topic of our own and say how it went.
+
+        Beside that, whether the main store answers, which knows where topics lie, and each pool.
+        """
         self._desk.permit(context, "health:get")
         try:
             self._desk.stores.check()
+            pools = self._placing.reachable()
             reachable = True
         except KiloError:
+            pools = {}
             reachable = False
         volume: dict[str, int] = {"free": 0, "claimed": 0, "total": 0}
         status: dict[str, Any] = {}
@@ -55,6 +63,8 @@ class HealthOperations:
             status[operation] = _timed(probe, context.request_id)
         return {
             "storage_reachable": reachable,
+            "catalog_reachable": reachable,
+            "pools": {name: {"storage_reachable": answers} for name, answers in pools.items()},
             "operation_status": status,
             "message_volume": volume,
         }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 import msgspec
 
@@ -95,26 +96,27 @@ class MessageOperations:
 
         They share what a commit costs. One that is refused costs the others nothing.
         """
+        desk = self._desk
+        now = desk.now()
+        ids = iter(ordered_ids(now, desk.new_id, sum(len(order.drafts) for order in orders)))
         plans: list[Post | KiloError] = []
         for order in orders:
             try:
-                plans.append(self._plan(order))
+                plans.append(self._plan(order, now, list(islice(ids, len(order.drafts)))))
             except KiloError as refused:
                 plans.append(refused)
         posts = [each for each in plans if isinstance(each, Post)]
-        outcomes = self._desk.stores.messages.post_all(posts)
+        outcomes = desk.stores.messages.post_all(posts)
         self._tell_of(posts, outcomes)
         results = iter(outcomes)
         return [each if isinstance(each, KiloError) else _ids(next(results)) for each in plans]
 
-    def _plan(self, order: Order) -> Post:
+    def _plan(self, order: Order, now: datetime, ids: Sequence[str]) -> Post:
         desk = self._desk
         desk.permit(order.context, "messages:create")
         key = desk.key(order.context, order.topic_name)
-        now = desk.now()
         if not order.drafts:
             raise LimitExceeded("Nothing to post: messages is empty", name="messages")
-        ids = ordered_ids(now, desk.new_id, len(order.drafts))
 
         def prepare(topic: Topic) -> list[Message]:
             self._check_size(topic, order.size)

@@ -9,12 +9,10 @@ from kilo_messaging.service.messages import MessageOperations
 from kilo_messaging.service.pools import Placing, PoolOperations
 from kilo_messaging.service.push import PushHub
 from kilo_messaging.service.sharing import GetKey, ShareOperations
-from kilo_messaging.service.subscriptions import (
-    Hooks,
-    SubscriberRules,
-    SubscriptionOperations,
-)
+from kilo_messaging.service.subscriber_rules import SubscriberRules
+from kilo_messaging.service.subscriptions import Hooks, SubscriptionOperations
 from kilo_messaging.service.topics import TopicOperations
+from kilo_messaging.service.virtual_clock import ClockOperations
 from kilo_messaging.service.wake_up import WakeUp
 
 
@@ -30,6 +28,7 @@ class Operations:
     sharing: ShareOperations
     subscriptions: SubscriptionOperations
     pools: PoolOperations
+    clock: ClockOperations
 
 
 def make_operations(
@@ -53,8 +52,9 @@ def make_operations(
         topics=topics,
         messages=messages,
         claims=claims,
-        health=HealthOperations(desk, topics, messages, claims),
+        health=HealthOperations(desk, topics, messages, claims, placing),
         sharing=ShareOperations(desk, get_key),
         subscriptions=SubscriptionOperations(desk, rules, hooks),
         pools=PoolOperations(desk, placing, main_uri),
+        clock=ClockOperations(desk, wake),
     )

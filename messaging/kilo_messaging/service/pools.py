@@ -40,6 +40,10 @@ class Placing(Protocol):
         """Return when every process has seen what was changed before."""
         ...
 
+    def reachable(self) -> Mapping[str, bool]:
+        """Whether the store of each pool answers."""
+        ...
+
     def try_out(self, pool: Pool) -> None:
         """Make a pool's store ready for use.
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from kilo_common.context import RequestContext
 from kilo_messaging.domain.delivery import Attempt, Delivery
-from kilo_messaging.domain.subscriber import Mailbox, OtherTopic, Webhook, read_subscriber
 from kilo_messaging.domain.subscription import Subscription, SubscriptionState
 from kilo_messaging.domain.subscription_options import (
     given_secret,
@@ -20,11 +19,10 @@ from kilo_messaging.domain.topic import TopicKey
 from kilo_messaging.domain.webhook_signature import SigningKey, check_secret, new_secret
 from kilo_messaging.errors import (
     DeliveryNotFound,
-    SubscriptionInvalid,
     SubscriptionNotFound,
-    SubscriptionsUnavailable,
 )
 from kilo_messaging.service.desk import Desk, within
+from kilo_messaging.service.subscriber_rules import SubscriberRules, Subscribers
 from kilo_messaging.storage.subscription_base import DeliveryStore, SubscriptionStore
 
 DEFAULT_TTL = 3600
@@ -32,32 +30,6 @@ KEEP_OLD_KEY = 86400
 LONGEST_KEEP = 30 * 86400
 PAGE_OF_LOG = 100
 PURGED_AT_ONCE = 100
-CheckUrl = Callable[[object], None]
-
-
-class Trusts(Protocol):
-    """Acting for those who subscribed, when their tokens have ended."""
-
-    def delegate(self, context: RequestContext, token: str) -> str:
-        """Let the user of this token trust this service; the trust's id. Raises KiloError."""
-        ...
-
-    def revoke(self, trust_id: str, token: str) -> None:
-        """End a trust by a token of who made it; if that cannot be, nothing is raised."""
-        ...
-
-
-@dataclass(frozen=True)
-class SubscriberRules:
-    """Which subscribers there may be, and which must agree first."""
-
-    check_url: CheckUrl
-    """Returns if a webhook may have this URL, as far as its text tells; raises FetchRefused."""
-    mail: bool
-    """Whether there is a mail server."""
-    trusts: Trusts | None
-    """Where there is a Keystone to make them in."""
-    require_confirmation: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +58,7 @@ class SubscriptionOperations:
     def __init__(self, desk: Desk, rules: SubscriberRules, hooks: Hooks) -> None:
         self._desk = desk
         self._rules = rules
+        self._subscribers = Subscribers(desk, rules)
         self._hooks = hooks
 
     def create(
@@ -112,8 +85,8 @@ class SubscriptionOperations:
         key = desk.key(context, topic_name)
         given = dict(options or {})
         now = desk.now()
-        asks = self._check_subscriber(key, subscriber) and self._rules.require_confirmation
-        given |= self._trust(context, key, subscriber, given, token)
+        asks = self._subscribers.check(key, subscriber) and self._rules.require_confirmation
+        given |= self._subscribers.trust(context, key, subscriber, given, token)
         made = Subscription(
             id=desk.new_id(),
             key=key,
@@ -179,11 +152,13 @@ class SubscriptionOperations:
         now = desk.now()
         asks = False
         if changes.subscriber is not None:
-            asks = self._check_subscriber(key, changes.subscriber)
+            asks = self._subscribers.check(key, changes.subscriber)
         if changes.subscriber is not None or changes.options is not None:
             before = self._find(key, subscription_id)
             given = before.given if changes.options is None else changes.options
-            trust = self._trust(context, key, changes.subscriber or before.subscriber, given, token)
+            trust = self._subscribers.trust(
+                context, key, changes.subscriber or before.subscriber, given, token
+            )
             if trust:
                 changes = replace(changes, options={**given, **trust})
 
@@ -354,53 +329,6 @@ class SubscriptionOperations:
     def _life(self, ttl: int | None) -> int:
         limits = self._desk.limits
         return within("ttl", DEFAULT_TTL if ttl is None else ttl, limits.min_ttl, limits.max_ttl)
-
-    def _check_subscriber(self, key: TopicKey, uri: str) -> bool:
-        """Whether this subscriber must agree first, if it may be one at all."""
-        match read_subscriber(uri, key):
-            case Webhook(url, with_trust):
-                if with_trust and self._rules.trusts is None:
-                    raise SubscriptionsUnavailable(
-                        "Trusts need a Keystone (auth.strategy = keystone)"
-                    )
-                self._rules.check_url(url)
-                return not with_trust
-            case Mailbox():
-                if not self._rules.mail:
-                    raise SubscriptionInvalid(
-                        "No mail server is configured (messaging.deliveries.mail.host)",
-                        key="subscriber",
-                    )
-                return True
-            case OtherTopic(target):
-                self._check_target(key, target)
-        return False
-
-    def _trust(
-        self,
-        context: RequestContext,
-        key: TopicKey,
-        uri: str,
-        given: Mapping[str, Any],
-        token: str,
-    ) -> dict[str, str]:
-        """The option `trust_id`, where the subscriber wants a trust and the client gave none."""
-        place = read_subscriber(uri, key)
-        if not (isinstance(place, Webhook) and place.with_trust) or given.get("trust_id"):
-            return {}
-        assert self._rules.trusts is not None, "checked with the subscriber"
-        return {"trust_id": self._rules.trusts.delegate(context, token)}
-
-    def _check_target(self, source: TopicKey, target: TopicKey) -> None:
-        if source.project_id == target.project_id:
-            return
-        topic = self._desk.stores.topics.get(target)
-        if topic is None or not topic.accepts_from(source.project_id):
-            raise SubscriptionInvalid(
-                f"The topic {target.name!r} of that project does not accept messages of this one "
-                "(its metadata _accept_from)",
-                key="subscriber",
-            )
 
     def _changed(self, old: Subscription, changes: Changes, now: datetime) -> Subscription:
         new = old

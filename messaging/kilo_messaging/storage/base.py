@@ -298,5 +298,10 @@ class Stores:
     Raises:
         Unavailable: it does not.
     """
+    bring: Callable[[TopicKey, datetime], None] = lambda _key, _now: None
+    """Bring what a topic's store has taken out of it for another topic, and not yet put there.
+
+    Where a driver moves messages in one step there is never anything.
+    """
     close: Callable[[], None] = lambda: None
     """Let go of what the driver holds; nothing may be asked of it any more."""

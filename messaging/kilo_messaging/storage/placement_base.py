@@ -9,9 +9,17 @@ from datetime import datetime, timedelta
 
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
+from kilo_messaging.errors import PoolInUse
 
-RELEASED = timedelta(seconds=30)
+RELEASED = timedelta(seconds=5)
 """So long the name of a deleted topic stays on its pool: until every process has forgotten it."""
+
+
+def in_use(pool: str) -> PoolInUse:
+    """What `PlacementStore.drop_pool` raises."""
+    return PoolInUse(
+        f"Topics lie on pool {pool}, or did a moment ago: move or delete them first", pool=pool
+    )
 
 
 class PlacementStore(ABC):
@@ -37,7 +45,7 @@ class PlacementStore(ABC):
         """Remove a pool; a missing one is no error.
 
         Raises:
-            PoolInUse: topics lie on it, or are on their way to it.
+            PoolInUse: topics lie on it, did so `RELEASED` ago, or are on their way to it.
         """
 
     @abstractmethod

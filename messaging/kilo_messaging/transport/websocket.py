@@ -1,12 +1,15 @@
 """The thin shell around a WebSocket session: a socket, a reader, a writer, and a pulse.
 
-The reader runs in the request's own greenlet, the writer beside it. Whoever has something to push
-puts it in a bounded line and never waits. While a client does not read, its requests are not read
-either; if that lasts, or if pushes fill the line, it is disconnected.
+The reader runs in the request's own greenlet, and a writer beside it while the socket does not take
+what is sent. Whoever has something to push puts it in a bounded line and never waits. While a
+client does not read, its requests are not read either; if that lasts, or if pushes fill the line,
+it is disconnected.
 """
 
 import logging
+import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,20 +97,25 @@ class WebSocketServer:
         host = environ.get("HTTP_HOST", "")
         if not origin_allowed(environ.get("HTTP_ORIGIN"), self._origins, host):
             raise OriginRefused("Pages of this origin may not connect (http.cors_origins)")
+        greeting, extensions = self._accept(environ)
+        taken = take_socket(environ)
+        pump = _Pump(taken, extensions, self._settings, self._clock)
+        session = self._open_session(environ, PushLine(pump.deliver, pump.offer))
+        try:
+            pump.run(greeting, session)
+        finally:
+            session.close()
+        return end_session(environ)
+
+    def _accept(self, environ: Environ) -> tuple[bytes, Sequence[Extension]]:
+        """The answer to the handshake, and what the two sides agree on."""
         deflate = [ServerPerMessageDeflateFactory()] if self._settings.deflate else None
         handshake = ServerProtocol(logger=log, extensions=deflate)
         answer = handshake.accept(_handshake(environ))
         if answer.status_code != 101:
             reason = (answer.body or b"").decode(errors="replace").strip()
             raise HandshakeInvalid(reason or "This is not a WebSocket handshake")
-        taken = take_socket(environ)
-        pump = _Pump(taken, handshake.extensions, self._settings, self._clock)
-        session = self._open_session(environ, PushLine(pump.deliver, pump.offer))
-        try:
-            pump.run(answer.serialize(), session)
-        finally:
-            session.close()
-        return end_session(environ)
+        return answer.serialize(), handshake.extensions
 
 
 class _Pump:
@@ -126,7 +134,12 @@ class _Pump:
         self._protocol.extensions = list(extensions)
         self._settings = settings
         self._clock = clock
-        self._outbox = Outbox(most=settings.send_queue, most_bytes=settings.send_queue_bytes)
+        self._outbox = Outbox(
+            most=settings.send_queue,
+            most_bytes=settings.send_queue_bytes,
+            try_to_write=self._try_to_write,
+            start_writer=self._start_writer,
+        )
         # Held while a frame is made and put in line, so that frames keep whole and in order;
         # nothing is waited for under it.
         self._sending = threading.Lock()
@@ -135,23 +148,25 @@ class _Pump:
         self._on_room: Callable[[], None] = lambda: None
         self._partial = bytearray()
         self._partial_form = Form.TEXT
+        self._served: threading.Thread | None = None
 
     def run(self, greeting: bytes, session: OpenedSession) -> None:
         """Send `greeting`, then serve the connection until either side ends it."""
         self._push_form = session.push_form
         self._on_room = session.has_room
         self._socket.settimeout(min(self._settings.ping_interval, self._settings.auth_interval))
-        writer = threading.Thread(target=self._write, name="websocket-writer", daemon=True)
-        writer.start()
         try:
             self._outbox.put(greeting)
             while self._read(session):
                 pass
+            self._wait_until_served()
             self._outbox.end()
+            self._outbox.wait_until_sent(GRACE)
+            self._shut(socket.SHUT_WR)
             self._linger()
         finally:
+            # From here on nothing is written: the number of the socket may soon be another's.
             self._outbox.end()
-            writer.join(GRACE)
             self._shut(socket.SHUT_RDWR)
 
     def deliver(self, frame: bytes) -> None:
@@ -185,9 +200,22 @@ class _Pump:
             events = self._protocol.events_received()
         self._flush()
         messages = [found for event in events if (found := self._message(event)) is not None]
-        if messages:
+        self._wait_until_served()
+        if len(data) * 2 > CHUNK:
+            # There is more to come: it is read while this is done, and then its turn comes.
+            self._served = threading.Thread(
+                target=self._serve, args=(session, messages), name="websocket-serving", daemon=True
+            )
+            self._served.start()
+        elif messages:
             self._serve(session, messages)
         return bool(data) and self._protocol.state is State.OPEN
+
+    def _wait_until_served(self) -> None:
+        """Return when what was read before has been done."""
+        if self._served is not None:
+            self._served.join()
+            self._served = None
 
     def _serve(self, session: OpenedSession, messages: Sequence[tuple[bytes, Form]]) -> None:
         """Do what was asked, and send the answers as they come."""
@@ -237,6 +265,7 @@ class _Pump:
         if now - self._known_at < self._settings.auth_interval:
             return True
         self._known_at = now
+        self._wait_until_served()
         if session.is_known():
             return True
         self._disconnect(NOT_KNOWN, "the credentials have ended: connect and authenticate again")
@@ -307,6 +336,18 @@ class _Pump:
         timer.daemon = True
         timer.start()
 
+    def _try_to_write(self, data: bytes) -> int:
+        if isinstance(self._socket, ssl.SSLSocket):
+            return 0  # it must be asked itself, and that may wait
+        try:
+            # Around the socket's own methods, which wait up to its time limit.
+            return os.write(self._socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+
+    def _start_writer(self) -> None:
+        threading.Thread(target=self._write, name="websocket-writer", daemon=True).start()
+
     def _write(self) -> None:
         try:
             while (taken := self._outbox.take()) is not None:
@@ -316,7 +357,8 @@ class _Pump:
                     self._on_room()
         except OSError:
             self._outbox.end(drop=True)
-        self._shut(socket.SHUT_WR)
+            while self._outbox.take() is not None:
+                pass
 
     def _send_all(self, data: bytes) -> None:
         """Write to the socket, however slowly the client reads.

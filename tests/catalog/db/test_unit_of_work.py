@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.artifacts import ArtifactContract
 from contracts.metadefs import MetadefContract
 from contracts.task_records import TaskRecordsContract
 from contracts.unit_of_work import UnitOfWorkContract
@@ -14,32 +15,34 @@ from kilo_catalog.db.memory import MemoryUnitOfWork
 from kilo_catalog.db.sql import SqlUnitOfWork
 from kilo_catalog.wiring import SCHEMA
 from kilo_common.db.database import Database
-from kilo_common.db.migrate import upgrade
 from kilo_common.settings import DatabaseSettings
+from support.databases import ReadyDatabases
 
 
 def open_sql(url: str, executor: Executor) -> Iterator[UnitOfWork]:
-    settings = DatabaseSettings(url=url)
-    upgrade(settings, SCHEMA)
-    database = Database(settings, executor)
+    database = Database(DatabaseSettings(url=url), executor)
     yield SqlUnitOfWork(database)
     database.close()
 
 
-class TestMemory(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
+class TestMemory(UnitOfWorkContract, MetadefContract, TaskRecordsContract, ArtifactContract):
     @pytest.fixture
     def unit_of_work(self) -> UnitOfWork:
         return MemoryUnitOfWork()
 
 
-class TestSqlite(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
+class TestSqlite(UnitOfWorkContract, MetadefContract, TaskRecordsContract, ArtifactContract):
     @pytest.fixture
-    def unit_of_work(self, tmp_path: Path, executor: Executor) -> Iterator[UnitOfWork]:
-        yield from open_sql(f"sqlite:///{tmp_path}/catalog.db", executor)
+    def unit_of_work(
+        self, tmp_path: Path, executor: Executor, ready_databases: ReadyDatabases
+    ) -> Iterator[UnitOfWork]:
+        yield from open_sql(ready_databases.place(SCHEMA, tmp_path / "catalog.db"), executor)
 
 
 @pytest.mark.services
-class TestServers(UnitOfWorkContract, MetadefContract, TaskRecordsContract):
+class TestServers(UnitOfWorkContract, MetadefContract, TaskRecordsContract, ArtifactContract):
     @pytest.fixture
-    def unit_of_work(self, service_url: str, executor: Executor) -> Iterator[UnitOfWork]:
-        yield from open_sql(service_url, executor)
+    def unit_of_work(
+        self, database_server: str, executor: Executor, ready_databases: ReadyDatabases
+    ) -> Iterator[UnitOfWork]:
+        yield from open_sql(ready_databases.emptied(SCHEMA, database_server), executor)

@@ -28,6 +28,7 @@ ADMIN = "403 403 403 200 403 403 403 403 403"
 SEE_SHARED = "200 200 200 200 403 403 200 200 404"
 OWNER_200 = "403 200 200 200 403 403 403 403 404"
 OWNER_204 = "403 204 204 204 403 403 403 403 404"
+TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "4", "Upload-Offset": "0"}
 COPY = {"method": {"name": "copy-image"}, "stores": ["second"]}
 TASK = {
     "type": "import",
@@ -40,6 +41,12 @@ ADMIN_204 = "403 403 403 204 403 403 403 403 403"
 OWN_NAMESPACE = "200 200 200 200 403 403 404 404 404"
 ADMIN_OF_PRIVATE_204 = "403 403 403 204 403 403 404 404 404"
 NAMESPACE = "/v2/metadefs/namespaces/<namespace>"
+ARTIFACT = "/artifacts/<type_name>/<artifact_id>"
+ANY_MEMBER_201 = "403 201 201 201 403 403 201 403 201"
+OWN_ARTIFACT_200 = "403 200 200 200 403 403 404 404 404"
+ADMIN_OF_ARTIFACT = "403 403 403 200 403 403 404 404 404"
+BYTES = {"GET": "content", "PUT": "files/new", "DELETE": "files/away"}
+ELSEWHERE = "application/vnd+openstack.glare-custom-location+json"
 DEFINITION = {"name": "new", "title": "New", "type": "string"}
 
 # method, path, the image or namespace it is about, body, and the answer to each of the callers, in
@@ -52,6 +59,23 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/v2/openapi.json", "", None, EVERYBODY),
     ("GET", "/v2/schemas/<name>", "", None, EVERYBODY),
     ("GET", "/v2/schemas/metadefs/<name>", "", None, EVERYBODY),
+    ("GET", "/schemas", "", None, READERS),
+    ("POST", "/schemas", "", {"name": "recipes", "display_name": "Recipe"}, ANY_MEMBER_201),
+    ("GET", "/schemas/<name>", "", None, EVERYBODY),
+    ("GET", "/artifacts/<type_name>", "", None, READERS),
+    ("POST", "/artifacts/<type_name>", "private artifact", {"name": "new"}, ANY_MEMBER_201),
+    ("GET", ARTIFACT, "private artifact", None, OWN_NAMESPACE),
+    ("GET", ARTIFACT, "public artifact", None, READERS),
+    ("GET", f"{ARTIFACT}/dependencies", "private artifact", None, OWN_NAMESPACE),
+    ("PATCH", ARTIFACT, "private artifact", {"description": "x"}, OWN_ARTIFACT_200),
+    ("PATCH", ARTIFACT, "public artifact", {"description": "x"},
+     "403 200 200 200 403 403 403 403 403"),
+    ("PATCH", ARTIFACT, "private artifact", {"visibility": "public"}, ADMIN_OF_ARTIFACT),
+    ("PATCH", ARTIFACT, "private artifact", {"status": "deactivated"}, ADMIN_OF_ARTIFACT),
+    ("DELETE", ARTIFACT, "private artifact", None, "403 204 204 204 403 403 404 404 404"),
+    ("GET", f"{ARTIFACT}/<path:path>", "private artifact", None, OWN_NAMESPACE),
+    ("PUT", f"{ARTIFACT}/<path:path>", "drafted artifact", b"data", OWN_ARTIFACT_200),
+    ("DELETE", f"{ARTIFACT}/<path:path>", "drafted artifact", None, OWN_ARTIFACT_200),
     ("GET", "/v2/metadefs/resource_types", "", None, READERS),
     ("GET", "/v2/metadefs/namespaces", "", None, READERS),
     ("POST", "/v2/metadefs/namespaces", "", {"namespace": "new"}, ADMIN_201),
@@ -90,6 +114,13 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
         )
     ),
     ("POST", f"{NAMESPACE}/tags/<path:name>", "public namespace without", None, ADMIN_201),
+    ("GET", "/v2/cache", "", None, ADMIN),
+    ("DELETE", "/v2/cache", "", None, ADMIN_204),
+    ("PUT", "/v2/cache/<image_id>", "shared", None, "403 403 403 202 403 403 403 403 403"),
+    ("DELETE", "/v2/cache/<image_id>", "cached", None, ADMIN_204),
+    ("GET", "/v2/cache/nodes/<image_id>", "shared", None, ADMIN),
+    ("POST", "/v2/cache/clean", "", None, ADMIN_204),
+    ("POST", "/v2/cache/prune", "", None, ADMIN_204),
     ("GET", "/v2/info/stores", "", None, EVERYBODY),
     ("GET", "/v2/info/stores/detail", "", None, ADMIN),
     ("GET", "/v2/info/import", "", None, EVERYBODY),
@@ -124,12 +155,26 @@ TABLE: tuple[tuple[str, str, str, Any, str], ...] = (
     ("GET", "/v2/images/<image_id>/introspection", "private", None,
      "200 200 200 200 403 403 404 404 404"),
     ("PUT", "/v2/images/<image_id>/file", "queued", b"data", OWNER_204),
+    ("GET", "/v2/images/<image_id>/locations", "shared", None,
+     "403 403 403 200 200 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/locations", "queued", {"url": "http://web.test/x"},
+     "403 400 400 400 400 403 403 403 404"),
     ("DELETE", "/v2/stores/<store>/<image_id>", "copied", None,
      "403 403 403 204 403 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/uploads", "queued", None,
+     "403 201 201 201 403 403 403 403 404"),
+    ("PATCH", "/v2/images/<image_id>/uploads/<upload_id>", "uploading", b"data",
+     "403 204 204 204 403 403 403 403 404"),
+    ("DELETE", "/v2/images/<image_id>/uploads/<upload_id>", "uploading", None,
+     "403 204 204 204 403 403 403 403 404"),
     ("PUT", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("DELETE", "/v2/images/<image_id>/tags/<path:tag>", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/deactivate", "shared", None, OWNER_204),
     ("POST", "/v2/images/<image_id>/actions/reactivate", "deactivated", None, OWNER_204),
+    ("POST", "/v2/images/<image_id>/actions/convert", "shared",
+     {"disk_format": "qcow2", "in_place": True}, "403 202 202 202 403 403 403 403 404"),
+    ("POST", "/v2/images/<image_id>/actions/convert", "shared", {"disk_format": "qcow2"},
+     "403 202 202 202 403 403 202 403 404"),
     ("PUT", "/v2/images/<image_id>/stage", "queued", b"data", OWNER_204),
     ("POST", "/v2/images/<image_id>/import", "staged", {"method": {"name": "glance-direct"}},
      "403 202 202 202 403 403 403 403 404"),
@@ -160,7 +205,7 @@ def make(catalog: Catalog, kind: str) -> str:
     owner = catalog.as_("p1", "admin,member")
     visibility = kind if kind in ("private", "public", "community") else "shared"
     wanted: dict[str, Any] = {"visibility": visibility, "tags": ["t"]}
-    empty = kind in ("queued", "staged", "importing", "failed")
+    empty = kind in ("queued", "uploading", "staged", "importing", "failed")
     image_id = owner.create_raw(**wanted) if empty else owner.create_active(**wanted)
     path = f"/v2/images/{image_id}"
     if visibility == "shared":
@@ -168,10 +213,14 @@ def make(catalog: Catalog, kind: str) -> str:
             owner.request("POST", f"{path}/members", json={"member": project})
     if kind == "deactivated":
         owner.request("POST", f"{path}/actions/deactivate")
+    if kind == "cached":
+        owner.request("PUT", f"/v2/cache/{image_id}")
     if kind in ("staged", "importing", "failed"):
         owner.request("PUT", f"{path}/stage", data=b"data", content_type=DATA)
     if kind in ("importing", "failed"):
         owner.request("POST", f"{path}/import", json={"method": {"name": "glance-direct"}})
+    if kind == "uploading":
+        owner.request("POST", f"{path}/uploads", headers=TUS)
     if kind == "copied":
         owner.request("POST", f"{path}/import", json=COPY)
         assert catalog.work() == 1
@@ -198,6 +247,30 @@ def make_namespace(catalog: Catalog, kind: str) -> str:
     return "N"
 
 
+def make_artifact(catalog: Catalog, kind: str) -> str:
+    """The only artifact there is: of p1, with bytes here and elsewhere."""
+    owner = catalog.as_("p1", "admin,member")
+    for each in owner.request("GET", "/artifacts/all").get_json()["artifacts"]:
+        owner.request("DELETE", f"/artifacts/all/{each['id']}")
+    answer = owner.request("POST", "/artifacts/generic", json={"name": "a"})
+    path = f"/artifacts/generic/{answer.get_json()['id']}"
+    owner.request("PUT", f"{path}/content", data=b"data", content_type=DATA)
+    away = {"url": "https://example.org/x", "md5": "0" * 32}
+    owner.request("PUT", f"{path}/files/away", json=away, content_type=ELSEWHERE)
+    if not kind.startswith("drafted"):
+        send(owner, "PATCH", path, {"status": "active"})
+    if kind.startswith("public"):
+        send(owner, "PATCH", path, {"visibility": "public"})
+    return path.rpartition("/")[2]
+
+
+def upload_of(catalog: Catalog, image_id: str) -> str:
+    """The upload that is under way: the name of the store's unfinished file."""
+    del image_id
+    names = [path.name for path in (catalog.folder / "images" / "uploads").iterdir()]
+    return max(names, key=lambda each: (catalog.folder / "images/uploads" / each).stat().st_ctime)
+
+
 def task_of(owner: Catalog, image_id: str) -> str:
     """The task of an image, if it has one."""
     answer = owner.request("GET", f"/v2/images/{image_id}/tasks")
@@ -207,13 +280,17 @@ def task_of(owner: Catalog, image_id: str) -> str:
 
 def send(caller: Catalog, method: str, path: str, body: Any) -> int:
     rest: dict[str, Any] = {}
-    if isinstance(body, bytes):
+    if "/uploads" in path:
+        kind = "application/offset+octet-stream"
+        rest = {"headers": TUS, "data": body, "content_type": kind if body else None}
+    elif isinstance(body, bytes):
         rest = {"data": body, "content_type": DATA}
     elif method == "PATCH":
         steps = [
             {"op": "replace", "path": f"/{name}", "value": value} for name, value in body.items()
         ]
-        rest = {"json": steps, "content_type": V21}
+        media_type = "application/json-patch+json" if "/artifacts/" in path else V21
+        rest = {"json": steps, "content_type": media_type}
     elif body is not None:
         rest = {"json": body}
     return caller.request(method, path, **rest).status_code
@@ -230,12 +307,18 @@ def test_a_route_answers_each_caller_as_the_table_says(
     answers = []
     for project, role in CALLERS:
         schema = "tag" if "metadefs" in path else "image"
+        schema = "generic" if path.startswith("/schemas") else schema
         names = {"<name>": schema, "<path:tag>": "t", "<project_id>": "p2", "<path:name>": "t"}
-        names["<store>"] = "second"
+        names |= {"<store>": "second", "<type_name>": "generic"}
+        names["<path:path>"] = BYTES.get(method, "")
         if "namespace" in kind or path == "/v2/metadefs/namespaces":
             names["<namespace>"] = make_namespace(catalog, kind or "public namespace")
+        elif "artifact" in kind:
+            names["<artifact_id>"] = make_artifact(catalog, kind)
         elif kind:
             names["<image_id>"] = make(catalog, kind)
+        if "<upload_id>" in path:
+            names["<upload_id>"] = upload_of(catalog, names["<image_id>"])
         if "<task_id>" in path:
             owner = catalog.as_("p1", "admin,member")
             names["<task_id>"] = task_of(owner, names.get("<image_id>", ""))

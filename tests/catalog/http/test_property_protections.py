@@ -9,6 +9,7 @@ import pytest
 from catalog_story import V20, V21, Catalog
 from kilo_catalog.config import CatalogSettings
 from kilo_catalog.domain.protection import PropertyProtection
+from kilo_catalog.tasks.outbox_relay import OutboxRelay
 from kilo_common.bus.envelope import Notification, unwrap
 from kilo_common.bus.target import Target
 from kilo_common.bus.transport import Delivery
@@ -133,7 +134,7 @@ def test_events_tell_no_more_than_members_may_see(catalog: Catalog, admin: Catal
 
     catalog.transport.consume(Target("notifications.info").topic_address, hear)
     admin.create(secret="s", open="o")
-    relay = catalog.api.services[-1]
+    (relay,) = (each for each in catalog.api.services if isinstance(each, OutboxRelay))
     relay.start()
     relay.stop(5.0)
     assert [each.payload.get("open") for each in heard] == ["o"]

@@ -1,10 +1,7 @@
 """The HTTP driver against web servers that know ranges, and that do not."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,67 +10,15 @@ from kilo_catalog.stores.base import BlobStore, KeyInvalid, StoreUnavailable
 from kilo_catalog.stores.http import HttpStore
 from kilo_catalog.stores.registry import open_store
 from kilo_common.fetch.policy import FetchPolicy
+from support.web_files import Web
 
 LARGE = bytes(range(256)) * (20 << 12)
 FILES = {"/digits": b"0123456789", "/large": LARGE, "/empty": b""}
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves FILES, with ranges or without."""
-
-    def __init__(self, *args: object, ranges: bool, asked: list[str]) -> None:
-        self.ranges = ranges
-        self.asked = asked
-        super().__init__(*args)  # type: ignore[arg-type]
-
-    def do_GET(self) -> None:
-        data = FILES.get(self.path)
-        wanted = self.headers.get("Range", "")
-        self.asked.append(wanted)
-        if data is None:
-            self.send_error(404)
-            return
-        if not (wanted and self.ranges):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-        else:
-            first, last = wanted.removeprefix("bytes=").split("-")
-            start, end = int(first), min(len(data), int(last) + 1)
-            if start >= len(data):
-                self.send_error(416)
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
-            data = data[start:end]
-            self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_args: object) -> None:
-        """Say nothing."""
-
-
-class Web:
-    """A web server in a thread."""
-
-    def __init__(self, ranges: bool) -> None:
-        self.asked: list[str] = []
-        self._server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), partial(Handler, ranges=ranges, asked=self.asked)
-        )
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture(params=[True, False], ids=["ranges", "no ranges"])
 def web(request: pytest.FixtureRequest) -> Iterator[Web]:
-    made = Web(request.param)
+    made = Web(FILES, ranges=request.param)
     yield made
     made.close()
 

@@ -126,7 +126,7 @@ def test_a_property_asks_for_a_conversion_too(importing: Open, tmp_path: Path) -
 def test_the_configuration_converts_what_can_be(importing: Open, tmp_path: Path) -> None:
     catalog = importing(conversion=ConversionSettings(target="qcow2", compress=True))
     made = run(catalog, bring(catalog, DISK, "raw"))
-    assert made["disk_format"] == "qcow2"
+    assert made["disk_format"] == "qcow2", catalog.tasks(made["id"])
     kernel = run(catalog, bring(catalog, b"kernel", "aki", "aki"))
     assert (kernel["disk_format"], kernel["status"]) == ("aki", "active")
     same = run(catalog, bring(catalog, qcow2(tmp_path), "qcow2"))

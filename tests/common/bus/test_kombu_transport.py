@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import amqp
 import pytest
 
 from contracts.transport import Inbox, TransportContract
 from kilo_common.bus.connect import open_transport
-from kilo_common.bus.errors import BusUnavailable
+from kilo_common.bus.errors import BusUnavailable, NoRoute
 from kilo_common.bus.kombu_transport.transport import KombuTransport
-from kilo_common.bus.target import Target
+from kilo_common.bus.target import Address, Kind, Target
 from kilo_common.bus.transport import DEAD_REASON, Transport
+from kilo_common.testing.fault_proxy import FaultProxy
 
+CHANNEL_OPEN = b"\x00\x14\x00\x0a"
+"""Class 20, method 10."""
 pytestmark = pytest.mark.services
 
 
@@ -75,6 +79,50 @@ def test_a_queue_that_a_peer_made_otherwise_is_used_as_it_is(rabbit_url: str) ->
     assert set(inbox.bodies(2)) == {b"one", b"two"}
     quorum.stop(5)
     classic.stop(5)
+
+
+@pytest.mark.parametrize("scheme", ["rabbit", "qpid"])
+def test_a_connection_may_be_lost_while_a_channel_is_opened(rabbit_port: int, scheme: str) -> None:
+    address = Target(f"kilo-lost-{time.time_ns()}", exchange="kilo-lost").topic_address
+    proxies: list[FaultProxy] = []
+    opened: list[int] = []
+
+    def cut_at_once(sent: bytes) -> None:
+        if CHANNEL_OPEN in sent:
+            opened.append(len(opened))
+            if len(opened) in (2, 4):  # the second is the one that publishes
+                proxies[0].cut()
+
+    with FaultProxy("127.0.0.1", rabbit_port, on_sent=cut_at_once) as proxy:
+        proxies.append(proxy)
+        transport = open_transport(f"{scheme}://127.0.0.1:{proxy.port}/?temporary=true")
+        inbox = Inbox()
+        transport.publish(address, b"after all", timeout=20)
+        transport.consume(address, inbox)
+        assert inbox.bodies(1) == [b"after all"]
+        transport.stop(5)
+    assert len(opened) > 3
+
+
+def test_a_reply_waits_for_a_caller_that_comes_back_later_than_its_server(
+    rabbit_port: int, rabbit_url: str
+) -> None:
+    reply = Address(Kind.REPLY, "", f"reply_{time.time_ns()}")
+    caller = open_transport(rabbit_url)
+    with FaultProxy("127.0.0.1", rabbit_port) as proxy, ThreadPoolExecutor(1) as pool:
+        server = open_transport(f"rabbit://127.0.0.1:{proxy.port}/?temporary=true")
+        with pytest.raises(NoRoute):
+            server.publish(reply, b"nobody", mandatory=True)
+        proxy.cut()
+        published = pool.submit(server.publish, reply, b"answer", mandatory=True)
+        with pytest.raises(TimeoutError):
+            published.result(0.3)
+        inbox = Inbox()
+        caller.consume(reply, inbox)
+        published.result(10)
+        assert inbox.bodies(1) == [b"answer"]
+        server.stop(5)
+    caller.stop(5)
 
 
 @pytest.fixture

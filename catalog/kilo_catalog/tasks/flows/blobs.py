@@ -127,6 +127,21 @@ class Blobs:
             )
         return place, blob.facts if blob.facts.os_hash_value else facts
 
+    def look_at(
+        self, job: Job, place: Location, formats: tuple[str, str], check: Check
+    ) -> DataFacts:
+        """Hash and inspect a blob where it is.
+
+        Raises:
+            FormatRefused: it is not of those formats, or not safe.
+            BlobNotFound, StoreUnavailable: it cannot be read.
+            TaskCancelled, TaskLost, TaskInterrupted; and what `check` raises.
+        """
+        total = self.executor.submit(self.store(place.store).size, place.key).result()
+        look = _watch(job, total, check)
+        blocks = self.blocks(self.open(place))
+        return ingest(blocks, None, open_inspector(*formats), self.executor, check=look)
+
     def _write(
         self,
         job: Job,

@@ -60,7 +60,7 @@ class ImportFlow(Flow):
         plan = plan_of(task)
         source = self.sources[plan.request.method]
         steps = [Step(source.name, lambda job: self._read(job, source))]
-        if plan.request.method is not ImportMethod.COPY_IMAGE:
+        if plan.request.method not in (ImportMethod.COPY_IMAGE, ImportMethod.LOCATION):
             steps += [self.plugging.step(plugin) for plugin in self.plugins]
         steps += [
             Step(f"store:{name}", lambda job, name=name: self._store(job, name))  # type: ignore[misc]  # a default is how a loop's value is kept

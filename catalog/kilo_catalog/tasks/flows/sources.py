@@ -145,26 +145,29 @@ class CopySource(Source):
     name = "find"
 
     def read(self, job: Job) -> ImportWork:
-        image = image_of(self.unit_of_work, job)
-        for location in image.locations:
-            if location.store in self.blobs.stores:
-                blob = WorkBlob(
-                    store=location.store,
-                    key=location.key,
-                    facts=DataFacts(
-                        image.size or 0,
-                        image.virtual_size,
-                        image.checksum or "",
-                        image.os_hash_algo or "",
-                        image.os_hash_value or "",
-                        image.findings,
-                    ),
-                    disk_format=image.disk_format,
-                    container_format=image.container_format,
-                    own=False,
-                )
-                return ImportWork(blob=blob)
-        raise ImportConflict("None of the stores that have the image is configured", id=image.id)
+        return ImportWork(blob=own_data(image_of(self.unit_of_work, job), self.blobs))
+
+
+def own_data(image: Image, blobs: Blobs) -> WorkBlob:
+    """An image's data, in the first of its stores that is configured. Raises ImportConflict."""
+    for location in image.locations:
+        if location.store in blobs.stores:
+            return WorkBlob(
+                store=location.store,
+                key=location.key,
+                facts=DataFacts(
+                    image.size or 0,
+                    image.virtual_size,
+                    image.checksum or "",
+                    image.os_hash_algo or "",
+                    image.os_hash_value or "",
+                    image.findings,
+                ),
+                disk_format=image.disk_format,
+                container_format=image.container_format,
+                own=False,
+            )
+    raise ImportConflict("None of the stores that have the image is configured", id=image.id)
 
 
 def image_of(unit_of_work: UnitOfWork, job: Job) -> Image:

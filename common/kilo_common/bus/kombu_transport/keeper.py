@@ -41,6 +41,7 @@ class Keeper:
         self._failures = 0
         self._thread: threading.Thread | None = None
         self._turn = 0
+        self._links = 0
         self._closed = False
 
     @property
@@ -124,7 +125,8 @@ class Keeper:
 
     def _serve(self, connected: Connected) -> None:
         """Read the link until it ends."""
-        link = Link(connected, self._lost)
+        link = Link(connected, self._lost, renewed=self._links > 0)
+        self._links += 1
         try:
             self._tend(link)
             self._announce(link)

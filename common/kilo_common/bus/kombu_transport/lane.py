@@ -80,9 +80,10 @@ class ConfirmLane(Lane):
     """Publisher confirms: the broker names the tags it has, one by one or all up to one."""
 
     def __init__(self, link: Link, deadline: float) -> None:
-        super().__init__(link, deadline)
+        # First: the link may end while the channel is opened, and asks what is under way.
         self._tags: dict[int, Publish] = {}
         self._next = self._lowest = 1
+        super().__init__(link, deadline)
         self._channel.events["basic_ack"].add(self._on_ack)
         self._channel.events["basic_nack"].add(self._on_nack)
         self._channel.confirm_select()
@@ -119,9 +120,9 @@ class CommitLane(Lane):
     """Transactions: what is written together is committed together, one commit at a time."""
 
     def __init__(self, link: Link, deadline: float) -> None:
-        super().__init__(link, deadline)
         self._outbox = link.outbox
-        self._batch: list[Publish] = []
+        self._batch: list[Publish] = []  # before the channel, as in the other
+        super().__init__(link, deadline)
         self._channel.tx_select()
         self._channel.listen(spec.Tx.CommitOk, self._on_commit)
 

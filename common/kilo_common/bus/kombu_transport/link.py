@@ -34,8 +34,11 @@ CHUNK = 256 * 1024
 class Link:
     """A live connection. It ends once, by `fail` or `close`, and is never reused."""
 
-    def __init__(self, connected: Connected, on_end: Callable[[Exception], None]) -> None:
-        """Takes over a connection just made. The thread that builds it is its reader."""
+    def __init__(
+        self, connected: Connected, on_end: Callable[[Exception], None], *, renewed: bool
+    ) -> None:
+        """Takes over a connection just made. The thread that builds it is its reader. A `renewed`
+        link comes after one that was lost."""
         connection = self._kombu = connected.connection  # it closes the socket when it is collected
         self.amqp: Any = connection.connection
         self.durable_only = connected.durable_only
@@ -50,12 +53,17 @@ class Link:
         self._reader = threading.get_ident()
         self._lock = threading.Lock()
         self._answers: set[Answer] = set()
-        self._heard = self._said = time.monotonic()
+        self._renewed = renewed
+        self._began = self._heard = self._said = time.monotonic()
         self.amqp.frame_writer = frames.frame_writer(self.outbox.put)
         self.amqp.on_blocked = lambda _reason: self._block(True)
         self.amqp.on_unblocked = lambda: self._block(False)
         self._writer = threading.Thread(target=self._write, name="bus-writer", daemon=True)
         self._writer.start()
+
+    def fresh(self, seconds: float) -> bool:
+        """Whether a link was lost and this came in its place, less than so many seconds ago."""
+        return self._renewed and time.monotonic() - self._began < seconds
 
     def channel(
         self, deadline: float, on_closed: Callable[[Exception], None] | None = None

@@ -24,6 +24,8 @@ from kilo_common.bus.url import BusUrl
 log = logging.getLogger(__name__)
 PAUSE = 0.05
 """Seconds before a message goes again that the broker refused."""
+RETURN = 3.0
+"""Seconds in which whoever lost a broker has found it again; about twice the longest backoff."""
 CHECK_TIMEOUT = 5.0
 SHORT_STRING = 255
 """Bytes that the name of a queue or exchange may have."""
@@ -88,10 +90,24 @@ class Publisher:
         attempt = _Attempt(parcel, parcel.mandatory or lasting, deadline)
         while not self._try(attempt):
             if parcel.mandatory:
-                raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
+                self._allow_for_return(address)
+                continue
             # And again, as long as it takes: RabbitMQ 4 answers that a queue is bound before all
             # its channels know, and would confirm what goes nowhere.
             self._make_queue(attempt)
+
+    def _allow_for_return(self, address: Address) -> None:
+        """Nobody listens. When the broker has just come back, wait a moment for a caller that has
+        not come back yet: its reply queue went with the broker.
+
+        Raises:
+            NoRoute: there is nothing to wait for.
+        """
+        link = self._link
+        if address.kind is Kind.REPLY and link is not None and link.fresh(RETURN):
+            time.sleep(PAUSE)
+            return
+        raise NoRoute(f"Nobody listens at {address.name}", address=address.name)
 
     def _try(self, attempt: "_Attempt") -> bool:
         """Publish until the broker has it; whether it went to any queue.

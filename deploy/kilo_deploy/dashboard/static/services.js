@@ -1,5 +1,7 @@
 // The stack's services as the dashboard asks them, and who it asks as.
 
+import { MessagingClient } from "./kilo-messaging.js";
+
 const STORED = "kilostack";
 const CLIENT = "Client-ID";
 
@@ -80,19 +82,12 @@ export class Services {
   follow(topic, hear, ended) {
     const url = new URL("messaging/", location.href);
     url.protocol = url.protocol.replace("http", "ws");
-    const socket = new WebSocket(url);
-    socket.onopen = () => socket.send(JSON.stringify({
-      action: "subscription_create",
-      headers: { ...this.headers, [CLIENT]: this.client },
-      body: { queue_name: topic, ttl: 86400 },
-    }));
-    socket.onmessage = (event) => {
-      const frame = JSON.parse(event.data);
-      if (frame.Message_Type === "Notification") hear(frame.body);
-      else if (frame.headers?.status >= 300) ended(frame.body?.error ?? "It was refused.");
+    const client = new MessagingClient(url, { clientId: this.client, headers: () => this.headers });
+    const listen = async () => {
+      for await (const message of client.follow(topic)) hear(message.body);
     };
-    socket.onclose = () => ended("The connection has ended.");
-    return () => { socket.onclose = null; socket.close(); };
+    listen().catch((fault) => ended(fault.message));
+    return () => client.close();
   }
 }
 

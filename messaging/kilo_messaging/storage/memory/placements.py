@@ -8,8 +8,7 @@ from msgspec import structs
 
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.errors import PoolInUse
-from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore, in_use
 
 
 class MemoryPlacements(PlacementStore):
@@ -40,7 +39,7 @@ class MemoryPlacements(PlacementStore):
         with self._lock:
             for placement in self._placements.values():
                 if name in (placement.pool, placement.moving_to) and not _is_over(placement, now):
-                    raise PoolInUse(f"Topics lie on pool {name}: move them first", pool=name)
+                    raise in_use(name)
             self._pools.pop(name, None)
             self._version += 1
 

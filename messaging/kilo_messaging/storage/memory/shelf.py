@@ -102,7 +102,9 @@ class Memory:
     def add(self, shelf: Shelf, message: Message) -> Message:
         """Put the message on the shelf, behind all others; as it is kept."""
         placed = msgspec.structs.replace(message, position=self.next_position(), dedup_id=None)
-        shelf.messages[placed.id] = placed
+        shelf.messages[placed.id] = msgspec.structs.replace(
+            placed, body=placed.kept_body, sealed=None
+        )
         return placed
 
     def on_shelf(self, key: TopicKey, work: Callable[[Shelf], T], otherwise: T) -> T:

@@ -56,12 +56,16 @@ class TopicMover:
         if origin == pool:
             return Moved(pool=pool)
         source, target = self._router.store_of(origin), self._router.store_of(pool)
-        keys, topics = _tied(source, key)
+        keys = _tied(source, key)
         journey = _Journey(self._router, self._clock, origin, pool, keys)
         journey.begin()
         try:
             self._router.settle()
             _clear(target, journey.keys, self._clock.now())
+            for each in keys:
+                source.bring(each, self._clock.now())
+            found = [source.topics.get(each) for each in keys]
+            topics = [topic for topic in found if topic is not None]
             copies = [_Copy(source, target, topic, self._clock, journey.renew) for topic in topics]
             for copy in copies:
                 copy.all()
@@ -205,8 +209,8 @@ class _Copy:
             self.deliveries += len(found)
 
 
-def _tied(source: Stores, key: TopicKey) -> tuple[list[TopicKey], list[Topic]]:
-    """The topic and those on its pool that share dead letters with it; those of them there are."""
+def _tied(source: Stores, key: TopicKey) -> list[TopicKey]:
+    """The topic and those on its pool that share dead letters with it."""
     present = {topic.key: topic for topic in _of_project(source, key.project_id)}
     group, new = {key}, {key}
     while new:
@@ -219,8 +223,7 @@ def _tied(source: Stores, key: TopicKey) -> tuple[list[TopicKey], list[Topic]]:
         }
         new = near - group
         group |= near
-    keys = sorted(group, key=lambda one: one.name)
-    return keys, [present[each] for each in keys if each in present]
+    return sorted(group, key=lambda one: one.name)
 
 
 def _of_project(stores: Stores, project_id: str) -> Iterator[Topic]:

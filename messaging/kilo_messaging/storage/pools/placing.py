@@ -30,6 +30,10 @@ class Pools:
         """Return when every process has seen what was changed before."""
         self._router.settle()
 
+    def reachable(self) -> dict[str, bool]:
+        """Whether the store of each pool answers."""
+        return {name: self._answers(name) for name in self._router.names()}
+
     def try_out(self, pool: Pool) -> None:
         """Make a pool's store ready for use.
 
@@ -40,6 +44,13 @@ class Pools:
             self._prepare(pool)
         except KiloError as fault:
             raise PoolInvalid(f"The pool cannot be used: {fault.message}", pool=pool.name) from None
+
+    def _answers(self, name: str) -> bool:
+        try:
+            self._router.store_of(name).check()
+        except KiloError:
+            return False
+        return True
 
     def move(self, key: TopicKey, pool: str) -> Moved:
         """Move a topic; see `TopicMover.move`."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from typing import TypeVar
 
 from kilo_common.clock import Clock
 from kilo_common.errors import Unavailable
@@ -21,6 +22,7 @@ from kilo_messaging.errors import MoveRefused, TopicMoving
 from kilo_messaging.storage.base import Stores
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 OpenPool = Callable[[Pool], Stores]
 """Opens a pool's store. Raises ConfigInvalid, DriverUnavailable or Unavailable."""
 REMEMBERED = 20_000
@@ -33,7 +35,7 @@ class RouterTimes:
 
     refresh: float = 0.5
     """So old what is known of pools may be."""
-    entry: float = 5.0
+    entry: float = 2.0
     """So old a placement may be; shorter than a released name keeps its place."""
     settle: float = 1.25
     """After so long every process has seen a change: twice `refresh`, and some."""
@@ -77,6 +79,7 @@ class Router:
         self._refreshing = threading.Lock()
         self._opened: dict[str, tuple[Pool, Stores]] = {}
         self._retired: list[Stores] = []
+        self._away: set[str] = set()
 
     def at(self, key: TopicKey) -> Stores:
         """The store that the topic lies in; the main one where there is no such topic.
@@ -156,6 +159,10 @@ class Router:
             self._opened[name] = opened
         return opened[1]
 
+    def names(self) -> list[str]:
+        """The names of all pools, the main one first."""
+        return [MAIN, *self._view().pools]
+
     def everywhere(self) -> list[tuple[str, Stores]]:
         """All stores with their names, the main one first."""
         found = [(MAIN, self.main)]
@@ -163,14 +170,26 @@ class Router:
             found.append((name, self.store_of(name)))
         return found
 
-    def reachable(self) -> list[Stores]:
-        """All stores that can be opened: for work that goes on though a pool is away."""
-        found = [self.main]
-        for name in self._view().pools:
-            try:
-                found.append(self.store_of(name))
-            except Unavailable as fault:
-                log.warning("pool %s is left out: %s", name, fault)
+    def attempt(self, name: str, work: Callable[[Stores], T]) -> T | None:
+        """What `work` makes of a pool's store; None where that pool is away.
+
+        For work that goes on though it is.
+
+        Raises:
+            Unavailable: the main store is away.
+        """
+        try:
+            found = work(self.store_of(name))
+        except Unavailable as fault:
+            if name == MAIN:
+                raise
+            if name not in self._away:
+                self._away.add(name)
+                log.warning("pool %s is away, and passed over: %s", name, fault)
+            return None
+        if name in self._away:
+            self._away.discard(name)
+            log.warning("pool %s is back", name)
         return found
 
     def settle(self) -> None:
@@ -238,9 +257,12 @@ class Router:
             threading.Event().wait(_PAUSE)
 
     def _find_unplaced(self, key: TopicKey) -> Placement | None:
-        """Note where a topic lies that was there before there were pools, or came by itself."""
-        for name, stores in self.everywhere():
-            topic = stores.topics.get(key)
+        """Note where a topic lies that was there before there were pools, or came by itself.
+
+        A pool that is away is passed over: whoever wants something of other topics need not wait.
+        """
+        for name in self.names():
+            topic = self.attempt(name, lambda stores: stores.topics.get(key))
             if topic is not None:
                 placement = self._place(key, name)
                 if topic.dead_letters is not None:

@@ -1,14 +1,12 @@
 """Topics, messages and claims, wherever they lie."""
 
 import heapq
-import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from kilo_common.errors import Unavailable
 from kilo_messaging.domain.claim import Claim
 from kilo_messaging.domain.message import Message
-from kilo_messaging.domain.topic import Metadata, Topic, TopicKey
+from kilo_messaging.domain.topic import DEAD_LETTERS, Metadata, Topic, TopicKey
 from kilo_messaging.storage.base import (
     WINDOW,
     Change,
@@ -26,8 +24,6 @@ from kilo_messaging.storage.base import (
 )
 from kilo_messaging.storage.pools.router import Router
 from kilo_messaging.storage.pools.subscriptions import PlacedDeliveries, PlacedSubscriptions
-
-log = logging.getLogger(__name__)
 
 
 def placing_stores(router: Router) -> Stores:
@@ -51,6 +47,8 @@ class PlacedTopics(TopicStore):
         self._router = router
 
     def create(self, key: TopicKey, metadata: Metadata, now: datetime) -> bool:
+        if DEAD_LETTERS in metadata and self.get(key) is not None:
+            return False  # where its dead letters would lie is of no interest
         return self._router.home(key, metadata).topics.create(key, metadata, now)
 
     def get(self, key: TopicKey) -> Topic | None:
@@ -150,13 +148,10 @@ class PlacedMessages(MessageStore):
         return self._router.at(key).messages.stats(key, now)
 
     def sweep(self, now: datetime, limit: int, forget_keys: datetime) -> int:
-        removed = 0
-        for stores in self._router.reachable():
-            try:
-                removed = max(removed, stores.messages.sweep(now, limit, forget_keys))
-            except Unavailable as fault:
-                log.warning("a pool is not swept: %s", fault)
-        return removed
+        def work(stores: Stores) -> int:
+            return stores.messages.sweep(now, limit, forget_keys)
+
+        return max(self._router.attempt(name, work) or 0 for name in self._router.names())
 
 
 class PlacedClaims(ClaimStore):

@@ -1,10 +1,8 @@
 """Subscriptions and deliveries, wherever their topics lie."""
 
-import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from kilo_common.errors import Unavailable
 from kilo_messaging.domain.delivery import Attempt, Delivery, Job, Settlement
 from kilo_messaging.domain.subscription import Subscription
 from kilo_messaging.domain.topic import TopicKey
@@ -14,8 +12,6 @@ from kilo_messaging.storage.subscription_base import (
     DeliveryStore,
     SubscriptionStore,
 )
-
-log = logging.getLogger(__name__)
 
 
 class PlacedSubscriptions(SubscriptionStore):
@@ -54,31 +50,38 @@ class PlacedDeliveries(DeliveryStore):
     def claim(
         self, now: datetime, until: datetime, *, limit: int, each: int, busy: Collection[str] = ()
     ) -> Sequence[Job]:
-        stores = self._router.reachable()
+        names = self._router.names()
         # Another one comes first each time, so that none gives all there is room for.
         self._first += 1
-        start = self._first % len(stores)
+        start = self._first % len(names)
         jobs: list[Job] = []
-        for one in stores[start:] + stores[:start]:
+        for name in names[start:] + names[:start]:
             room = limit - sum(len(job.deliveries) for job in jobs)
             if room <= 0:
                 break
-            try:
-                jobs += one.deliveries.claim(now, until, limit=room, each=each, busy=busy)
-            except Unavailable as fault:
-                log.warning("deliveries of a pool are put off: %s", fault)
+            jobs += self._claim_of(name, now, until, room, each, busy) or ()
         return jobs
 
+    def _claim_of(
+        self,
+        name: str,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        each: int,
+        busy: Collection[str],
+    ) -> Sequence[Job] | None:
+        return self._router.attempt(
+            name,
+            lambda one: one.deliveries.claim(now, until, limit=limit, each=each, busy=busy),
+        )
+
     def next_due(self, now: datetime) -> datetime | None:
-        moments: list[datetime] = []
-        for one in self._router.reachable():
-            try:
-                moment = one.deliveries.next_due(now)
-            except Unavailable as fault:
-                log.warning("deliveries of a pool are put off: %s", fault)
-            else:
-                moments += [] if moment is None else [moment]
-        return min(moments, default=None)
+        moments = [
+            self._router.attempt(name, lambda one: one.deliveries.next_due(now))
+            for name in self._router.names()
+        ]
+        return min((each for each in moments if each is not None), default=None)
 
     def settle(self, settlements: Sequence[Settlement], now: datetime) -> None:
         groups: dict[int, tuple[DeliveryStore, list[Settlement]]] = {}
@@ -127,10 +130,10 @@ class PlacedDeliveries(DeliveryStore):
         self._router.at(key).deliveries.put(key, subscription_id, deliveries, now)
 
     def sweep(self, now: datetime, limit: int, forget_attempts: datetime) -> int:
-        removed = 0
-        for one in self._router.reachable():
-            try:
-                removed = max(removed, one.deliveries.sweep(now, limit, forget_attempts))
-            except Unavailable as fault:
-                log.warning("deliveries of a pool are not swept: %s", fault)
-        return removed
+        removed = [
+            self._router.attempt(
+                name, lambda one: one.deliveries.sweep(now, limit, forget_attempts)
+            )
+            for name in self._router.names()
+        ]
+        return max(each or 0 for each in removed)

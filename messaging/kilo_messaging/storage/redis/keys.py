@@ -86,13 +86,10 @@ class Keys:
         return f"{self.prefix}{{subscribed}}"
 
     @property
-    def of_pools(self) -> tuple[str, str, str, str]:
-        """Pools, flavors, placements by tag, and their version."""
-        pools, flavors, placements, version = (
-            f"{self.prefix}{{pools}}:{part}"
-            for part in ("pools", "flavors", "placements", "version")
-        )
-        return pools, flavors, placements, version
+    def of_pools(self) -> tuple[str, ...]:
+        """Pools, flavors, placements by tag, when tags were released, and the version of all."""
+        parts = ("pools", "flavors", "placements", "released", "version")
+        return tuple(f"{self.prefix}{{pools}}:{part}" for part in parts)
 
     @property
     def once(self) -> str:

@@ -7,12 +7,13 @@ import msgspec
 
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.errors import PoolInUse
-from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore, in_use
 from kilo_messaging.storage.redis.keys import Keys, tag_of
 from kilo_messaging.storage.redis.link import RedisLink
+from kilo_messaging.storage.redis.records import micros
 
 _SCAN = 1000
+_FORGOTTEN_AT_ONCE = 10
 
 
 class RedisPlacements(PlacementStore):
@@ -20,7 +21,7 @@ class RedisPlacements(PlacementStore):
 
     def __init__(self, link: RedisLink, keys: Keys) -> None:
         self._link = link
-        self._pools, self._flavors, self._placements, self._version = keys.of_pools
+        self._pools, self._flavors, self._placements, self._released, self._version = keys.of_pools
 
     def version(self) -> int:
         return int(self._link.command("GET", self._version) or 0)
@@ -41,7 +42,7 @@ class RedisPlacements(PlacementStore):
             for text in texts:
                 placement = _read(text)
                 if name in (placement.pool, placement.moving_to) and not _is_over(placement, now):
-                    raise PoolInUse(f"Topics lie on pool {name}: move them first", pool=name)
+                    raise in_use(name)
             if int(cursor) == 0:
                 break
         self._link.commands([("HDEL", self._pools, name), ("INCR", self._version)])
@@ -76,10 +77,27 @@ class RedisPlacements(PlacementStore):
         return self._swap(key, _write(before), after, grows=True)
 
     def release(self, key: TopicKey, now: datetime) -> None:
-        while text := self._link.command("HGET", self._placements, tag_of(key)):
+        tag = tag_of(key)
+        # First, so that the name is not kept for ever by somebody who dies between.
+        self._link.command("ZADD", self._released, micros(now), tag)
+        while text := self._link.command("HGET", self._placements, tag):
             gone = msgspec.structs.replace(_read(text), released_at=now)
             if self._swap(key, text, gone, grows=False):
-                return
+                break
+        self._forget(now)
+
+    def _forget(self, now: datetime) -> None:
+        """Remove some of the names that were released long enough ago."""
+        before = micros(now - RELEASED)
+        found = self._link.command(
+            "ZRANGEBYSCORE", self._released, "-inf", before, "LIMIT", 0, _FORGOTTEN_AT_ONCE
+        )
+        for tag in found:
+            text = self._link.command("HGET", self._placements, tag)
+            if text and _is_over(_read(text), now):
+                keys = [self._placements, self._version]
+                self._link.run("swap", keys, tag, text, b"", "")
+            self._link.command("ZREM", self._released, tag)
 
     def _put(self, where: str, name: str, document: bytes) -> bool:
         new, _version = self._link.commands(

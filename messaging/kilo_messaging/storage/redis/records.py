@@ -74,7 +74,7 @@ def record_of(message: Message, topic: Topic) -> list[Any]:
 
 def body_of(message: Message) -> bytes:
     """What is only passed on."""
-    return _encode((message.body, message.group, message.attributes))
+    return _encode((message.kept_body, message.group, message.attributes))
 
 
 def message_of(shown: Sequence[bytes]) -> Message:

@@ -45,6 +45,7 @@ def open_redis_store(settings: DatabaseSettings, *, durable: bool) -> Stores:
         messages=RedisMessages(link, keys, topics, transit, subscribed, plans),
         claims=RedisClaims(link, keys, transit),
         check=check,
+        bring=transit.bring_all,
         close=link.close,
         subscriptions=RedisSubscriptions(link, keys, topics, plans),
         deliveries=RedisDeliveries(link, keys, topics, plans),

@@ -71,6 +71,12 @@ class Transit:
             self._link.command("HDEL", leaving, *(journey.position for journey in journeys))
         return Counter({target: len(journeys) for target, journeys in groups.items()})
 
+    def bring_all(self, origin: TopicKey, now: datetime) -> None:
+        """Bring all that has left `origin` and has not arrived."""
+        found = self._link.command("HGETALL", self._keys.of_topic(origin)[LEAVING])
+        listed = found.items() if isinstance(found, dict) else zip(*[iter(found)] * 2, strict=True)
+        self.bring(origin, [*listed], now)
+
     def forget(self, target: TopicKey, journeys: Sequence[bytes]) -> None:
         """Forget those journeys to `target` that their origins have noted as ended."""
         if not journeys:

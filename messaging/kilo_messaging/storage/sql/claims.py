@@ -13,7 +13,7 @@ from kilo_messaging.domain.message import Message, State
 from kilo_messaging.domain.topic import Ordering, Topic, TopicKey
 from kilo_messaging.storage.base import ClaimStore
 from kilo_messaging.storage.sql.inserts import insert_rows
-from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
+from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes, when_free
 from kilo_messaging.storage.sql.order import make_due_ready, take_ready
 from kilo_messaging.storage.sql.tables import (
     claims,
@@ -67,7 +67,7 @@ class SqlClaims(ClaimStore):
             _INSERT.run(connection, _claim_row(claim, row.id))
             return held
 
-        return again_if_raced(lambda: self._database.write(work))
+        return when_free(lambda: again_if_raced(lambda: self._database.write(work)))
 
     def get(
         self, key: TopicKey, claim_id: str, now: datetime

@@ -4,18 +4,20 @@ Every function takes part in its caller's transaction. The rule that keeps it fr
 the rows of lanes are locked first, in the order of their names, and then rows of messages.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import takewhile
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from kilo_messaging.domain.message import Message, State
 from kilo_messaging.storage.sql.tables import lanes, message_of, messages
 
 _c = messages.c
+BUSY_PAUSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.0)
 Bury = Callable[[Sequence[Message]], None]
 """Moves messages to the dead letters."""
 IsDead = Callable[[int], bool]
@@ -39,6 +41,20 @@ IN_LANE = (
 )
 
 
+class LanesBusy(Exception):
+    """All lanes worth a look are locked by others."""
+
+
+def when_free(take: Callable[[], list[Message]]) -> list[Message]:
+    """What `take` finds, in a transaction of its own; again a few times where lanes are busy."""
+    for pause in BUSY_PAUSES:
+        try:
+            return take()
+        except LanesBusy:
+            time.sleep(pause)
+    return []
+
+
 def open_lanes(connection: sa.Connection, wanted: Iterable[tuple[int, str]], now: datetime) -> None:
     """Lock these lanes of (topic, name) for messages that are about to be added; make new ones."""
     rows = [
@@ -46,7 +62,7 @@ def open_lanes(connection: sa.Connection, wanted: Iterable[tuple[int, str]], now
         for topic_id, name in sorted(set(wanted))
     ]
     if rows:
-        connection.execute(_UPSERTS[connection.dialect.name], rows)
+        connection.execute(_upsert(connection.dialect.name), rows)
 
 
 def lock_lanes(connection: sa.Connection, topic_id: int, chosen: sa.Select[Any]) -> list[str]:
@@ -86,22 +102,31 @@ class LaneReader:
         """Up to `limit` messages, oldest first, locked until the transaction ends.
 
         From each lane come its first ones, and none behind one that is claimed or held back.
+
+        Raises:
+            LanesBusy: all lanes that may have some are in other hands just now.
         """
         found: list[Message] = []
-        # First what is not in other hands; who then has nothing waits for one that is.
-        for skip in (True, False):
-            while len(found) < limit and (names := self._due(limit - len(found), skip)):
-                for name in names:
-                    if len(found) < limit:
-                        found += self._from_lane(name, limit - len(found), is_dead, bury)
-            if found:
-                break
+        looked = False
+        while len(found) < limit and (names := self._due(limit - len(found))):
+            looked = True
+            for name in names:
+                if len(found) < limit:
+                    found += self._from_lane(name, limit - len(found), is_dead, bury)
+        if not looked and self._any_due():
+            raise LanesBusy
         return sorted(found, key=lambda message: message.position)
 
-    def _due(self, limit: int, skip: bool) -> Sequence[str]:
-        query = DUE_LANES.with_for_update(skip_locked=skip)
-        parameters = {"topic": self._topic_id, "now": self._now, "limit": limit if skip else 1}
+    def _due(self, limit: int) -> Sequence[str]:
+        """Lanes that nobody else has locked. They are found in the order of their time, and others
+        lock them by name: who waited for one here would be waited for."""
+        query = DUE_LANES.with_for_update(skip_locked=True)
+        parameters = {"topic": self._topic_id, "now": self._now, "limit": limit}
         return self._connection.execute(query, parameters).scalars().all()
+
+    def _any_due(self) -> bool:
+        parameters = {"topic": self._topic_id, "now": self._now, "limit": 1}
+        return self._connection.execute(DUE_LANES, parameters).first() is not None
 
     def _from_lane(self, name: str, limit: int, is_dead: IsDead, bury: Bury) -> list[Message]:
         first = self._first_of(name, limit + 1)
@@ -139,22 +164,24 @@ class LaneReader:
         self._connection.execute(lanes.update().where(*one).values(next_at=next_at))
 
 
-def _upserts() -> dict[str, sa.Insert]:
-    """To add a lane or, if it is there, to lock it as it is: each database has its own words."""
+@cache
+def _upsert(dialect: str) -> sa.Insert:
+    """To add a lane or, if it is there, to lock it as it is: each database has its own words.
+
+    Only an update locks the row; it changes nothing.
+    """
     key = ["topic_id", "name"]
-    on_sqlite = sqlite.insert(lanes).on_conflict_do_nothing(index_elements=key)
-    # Only an update locks the row; it changes nothing.
-    on_postgresql = postgresql.insert(lanes)
-    on_postgresql = on_postgresql.on_conflict_do_update(
-        index_elements=key, set_={"next_at": lanes.c.next_at}
-    )
-    on_mysql = mysql.insert(lanes).on_duplicate_key_update(next_at=lanes.c.next_at)
-    return {
-        "sqlite": on_sqlite,
-        "postgresql": on_postgresql,
-        "mysql": on_mysql,
-        "mariadb": on_mysql,
-    }
+    # Each dialect takes long to import, and a process needs one.
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415
 
+        return sqlite.insert(lanes).on_conflict_do_nothing(index_elements=key)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
 
-_UPSERTS = _upserts()
+        return postgresql.insert(lanes).on_conflict_do_update(
+            index_elements=key, set_={"next_at": lanes.c.next_at}
+        )
+    from sqlalchemy.dialects import mysql  # noqa: PLC0415
+
+    return mysql.insert(lanes).on_duplicate_key_update(next_at=lanes.c.next_at)

@@ -26,7 +26,7 @@ from kilo_messaging.storage.base import (
 from kilo_messaging.storage.sql.bulk import purge, redrive, remove
 from kilo_messaging.storage.sql.claims import put_messages
 from kilo_messaging.storage.sql.inserts import insert_posts
-from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes
+from kilo_messaging.storage.sql.lanes import LaneReader, lock_lanes, wake_lanes, when_free
 from kilo_messaging.storage.sql.order import any_due, make_due_ready, take_ready
 from kilo_messaging.storage.sql.post_line import PostLine
 from kilo_messaging.storage.sql.sweep import sweep
@@ -249,7 +249,7 @@ class SqlMessages(MessageStore):
             remove(connection, [message.position for message in found])
             return found
 
-        return self._database.write(work)
+        return when_free(lambda: self._database.write(work))
 
     def purge(self, key: TopicKey, now: datetime) -> None:
         purge(self._database, key, now)

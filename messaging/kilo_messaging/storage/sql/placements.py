@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from kilo_common.db.database import ConstraintViolated, Database
 from kilo_messaging.domain.pool import Flavor, Placement, Pool
 from kilo_messaging.domain.topic import TopicKey
-from kilo_messaging.errors import PoolInUse
-from kilo_messaging.storage.placement_base import RELEASED, PlacementStore
+from kilo_messaging.storage.placement_base import RELEASED, PlacementStore, in_use
 from kilo_messaging.storage.sql.placement_tables import flavors, placements, pool_version, pools
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ class SqlPlacements(PlacementStore):
 
         def work(connection: sa.Connection) -> None:
             if connection.execute(query).first() is not None:
-                raise PoolInUse(f"Topics lie on pool {name}: move them first", pool=name)
+                raise in_use(name)
             connection.execute(pools.delete().where(pools.c.name == name))
             _grow(connection)
 

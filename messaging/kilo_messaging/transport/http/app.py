@@ -59,6 +59,7 @@ class MessagingApp:
         is_known: Callable[[Mapping[str, str]], bool],
         *,
         body_limit: int,
+        limits: Mapping[str, Any],
     ) -> None:
         """`websocket` serves a request that asks for an upgrade, until that connection ends.
 
@@ -70,7 +71,7 @@ class MessagingApp:
         self._websocket = websocket
         self._body_limit = body_limit
         self._versions = versions_document()
-        self._home = home_document()
+        self._home = home_document(limits)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if is_websocket(environ):

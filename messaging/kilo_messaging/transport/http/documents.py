@@ -1,5 +1,6 @@
 """The two documents that describe the API: the versions at `/`, the resources at `/v2/`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -29,15 +30,28 @@ def versions_document() -> bytes:
     return msgspec.json.encode(_VERSIONS)
 
 
-def home_document() -> bytes:
-    """What `GET /v2/` answers: JSON Home, draft 03."""
+def home_document(limits: Mapping[str, Any]) -> bytes:
+    """What `GET /v2/` answers: JSON Home, draft 03, and beside it how much a client may ask for."""
     resources: dict[str, Any] = {
         "rel/ping": _resource("/v2/ping", ["GET", "HEAD"]),
         "rel/health": _resource("/v2/health", ["GET"]),
     }
+    for plural, singular in (("pools", "pool"), ("flavors", "flavor")):
+        resources |= _pools(plural, singular)
     for plural, singular in (("queues", "queue"), ("topics", "topic")):
         resources |= _collection(plural, singular)
-    return msgspec.json.encode({"resources": resources})
+    return msgspec.json.encode({"resources": resources, "limits": limits})
+
+
+def _pools(plural: str, singular: str) -> dict[str, Any]:
+    page = {key: f"param/{key}" for key in ("marker", "limit", "detailed")}
+    name = {f"{singular}_name": f"param/{singular}_name"}
+    return {
+        f"rel/{plural}": _template(f"/v2/{plural}{{?{','.join(page)}}}", page, ["GET"]),
+        f"rel/{singular}": _template(
+            f"/v2/{plural}/{{{singular}_name}}", name, ["GET", "PUT", "PATCH", "DELETE"]
+        ),
+    }
 
 
 def _collection(plural: str, singular: str) -> dict[str, Any]:
@@ -49,6 +63,7 @@ def _collection(plural: str, singular: str) -> dict[str, Any]:
         key: f"param/{key}" for key in ("echo", "include_claimed", "include_delayed", "wait")
     }
     claim = name | {"claim_id": "param/claim_id"}
+    subscription = name | {"subscription_id": "param/subscription_id"}
     message = ["GET", "DELETE"] if plural == "queues" else ["DELETE"]
     return {
         f"rel/{plural}": _template(
@@ -77,6 +92,18 @@ def _collection(plural: str, singular: str) -> dict[str, Any]:
         ),
         f"rel/{singular}_claim": _template(
             f"{one}/claims/{{claim_id}}", claim, ["GET", "PATCH", "DELETE"]
+        ),
+        f"rel/{singular}_placement": _template(f"{one}/placement", name, ["GET", "PUT"]),
+        f"rel/{singular}_subscriptions": _template(
+            f"{one}/subscriptions{{?marker,limit}}", name | page, ["GET", "POST"]
+        ),
+        f"rel/{singular}_subscription": _template(
+            f"{one}/subscriptions/{{subscription_id}}",
+            subscription,
+            ["GET", "PATCH", "DELETE"],
+        ),
+        f"rel/{singular}_subscription_confirm": _template(
+            f"{one}/subscriptions/{{subscription_id}}/confirm", subscription, ["PUT"]
         ),
     }
 

@@ -6,11 +6,13 @@ the cursor behind its message, and its data the same JSON that a WebSocket follo
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
 
 from kilo_common.clock import Clock
 from kilo_common.context import RequestContext
+from kilo_common.http.gateway import Environ, StartResponse, WSGIApplication
 from kilo_messaging.domain.cursor import Cursor
 from kilo_messaging.service.arrivals import Ending
 from kilo_messaging.service.connection_subscriptions import place_of
@@ -34,6 +36,33 @@ class StreamTimes:
     """After so much silence a comment is sent, for proxies and dead connections."""
     auth_interval: float
     """So often it is asked whether the client is still known."""
+
+
+_SIGNATURE = "url-signature"
+_SIGNED = frozenset({_SIGNATURE, "url-expires", "url-methods", "url-paths", "x-project-id"})
+
+
+def with_signed_query(app: WSGIApplication) -> WSGIApplication:
+    """`app`, for which a stream's signed URL may stand in its query.
+
+    An EventSource can send no headers. Elsewhere they stay the only place: what is in a URL is
+    written in logs.
+    """
+
+    def signed(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        query = environ.get("QUERY_STRING", "")
+        if _SIGNATURE not in query.lower() or EVENT_STREAM not in environ.get("HTTP_ACCEPT", ""):
+            return app(environ, start_response)
+        pairs = parse_qsl(query, keep_blank_values=True)
+        moved = {
+            f"HTTP_{name.upper().replace('-', '_')}": text
+            for name, text in pairs
+            if name.lower() in _SIGNED
+        }
+        rest = urlencode([(name, text) for name, text in pairs if name.lower() not in _SIGNED])
+        return app({**environ, **moved, "QUERY_STRING": rest}, start_response)
+
+    return signed
 
 
 class EventStreams:

@@ -66,6 +66,7 @@ _POOLS: Mapping[str, tuple[str, Methods, Methods]] = {
     )
     for plural, singular in (("pools", "pool"), ("flavors", "flavor"))
 }
+_TEST_CLOCK: Methods = {"GET": "test_clock_get", "POST": "test_clock_advance"}
 _SERVICE: Mapping[str, Methods] = {
     "ping": {"GET": "ping_node"},
     "health": {"GET": "check_node_health"},
@@ -94,6 +95,8 @@ def find_route(method: str, path: str) -> Route:
         raise _not_found(path)
     if len(parts) == 3 and parts[2] in _SERVICE:
         return Route(_choose(_SERVICE[parts[2]], method))
+    if parts[2:] == ["_test", "clock"]:
+        return Route(_choose(_TEST_CLOCK, method))
     if parts[2] in _POOLS and len(parts) <= 4:
         key, of_all, of_one = _POOLS[parts[2]]
         if len(parts) == 3:

@@ -1,0 +1,1 @@
+"""Encryption at rest: what a store gets of an encrypted topic it cannot read."""

@@ -49,7 +49,6 @@ def create_app(services: ApiServices) -> Flask:
     """The Image API. Errors leave it as `KiloError`: the gateway around it renders them."""
     app = CatalogFlask("kilo_catalog", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     requests = (
         versions, images, image_data, locations, introspection, imports, members, tags, actions,

@@ -133,7 +133,7 @@ path = "{{state_dir}}/images"
 path = "{{state_dir}}/second"
 [catalog.imports.fetch]
 allow_loopback = true
-ports = [{port}]
+ports = [80, {port}]
 [messaging.deliveries]
 require_confirmation = true
 [messaging.deliveries.fetch]

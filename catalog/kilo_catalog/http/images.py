@@ -54,7 +54,9 @@ def blueprint(services: ApiServices) -> Blueprint:
     @routes.get("/v2/images/<image_id>")
     def show(image_id: str) -> Response:
         image = images.get(context(), image_id)
-        if request.if_none_match.contains_weak(str(image.version)):
+        if "If-None-Match" in request.headers and request.if_none_match.contains_weak(
+            str(image.version)
+        ):
             return Response(status=304, headers=_etag(image))
         return answer(image)
 

@@ -56,10 +56,12 @@ class Database:
         self._grouped: _GroupCommit | None = None
         self._executor: Executor | None = None
         self._reader = self._writer
+        self._here: _Resident | None = None
         if self.dialect == "sqlite":
             self._reader = open_engine(settings, writer=False)
             self._executor = executor
             self._grouped = _GroupCommit(self._writer, executor)
+            self._here = _Resident(self._reader)
 
     def read(self, work: Work[T], *, brief: bool = False) -> T:
         """Run `work` in a transaction that only reads.
@@ -72,8 +74,10 @@ class Database:
             Whatever `work` raises.
         """
         try:
+            if brief and self._here is not None:
+                return self._here.run(work)
             with self._reader.connect() as connection, connection.begin():
-                if self._executor is None or brief:
+                if self._executor is None:
                     return work(connection)
                 result: T
                 result, fault = self._executor.submit(_outcome, connection, work).result()
@@ -99,6 +103,8 @@ class Database:
         """Let go of all connections. Work that was begun is finished first."""
         if self._grouped is not None:
             self._grouped.close()
+        if self._here is not None:
+            self._here.close()
         self._reader.dispose()
         self._writer.dispose()
 
@@ -112,6 +118,39 @@ class Database:
                     raise _translate(fault) from fault
                 time.sleep(0.01 * 2**attempt)
         raise AssertionError("unreachable")
+
+
+class _Resident:
+    """A reader's connection that stays open: to get one from the pool takes as long as most work
+    that is brief."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._connection: sa.Connection | None = None
+        self._lock = threading.Lock()
+
+    def run(self, work: Work[T]) -> T:
+        with self._lock:
+            connection = self._connection
+            if connection is None:
+                connection = self._connection = self._engine.connect()
+            try:
+                return work(connection)
+            except SQLAlchemyError:
+                self._drop()
+                raise
+            finally:
+                if self._connection is not None:
+                    connection.rollback()
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def test_no_more_tags_than_the_limit(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/v2/images/x/owners", "/v2/flows", "/v2/metadefs/spaces", "/v3/images", "/v2.x/images",
-     "/v2//images", "/%00"],
+     "/v2//images", "/v2/images/", "/%00"],
 )  # fmt: skip
 def test_paths_that_are_not_served_are_not_found(catalog: Catalog, path: str) -> None:
     check_error(catalog.request("GET", path), 404)

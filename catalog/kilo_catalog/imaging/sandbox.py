@@ -26,7 +26,11 @@ _LOOK_EVERY = 0.1
 """Seconds between two looks at what the tool says."""
 _LONGEST_WORD = 500
 _FILES = 64
+_STACK = 2 << 20
+"""Bytes of a thread's stack. Of the usual 8 MiB, QEMU's up to 64 threads would need half a GiB."""
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+# Each arena of malloc takes 64 MiB of address space, and there may be eight for each processor.
+_ENVIRON = {"PATH": _PATH, "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"}
 _ALONE = (("unshare", "--net", "--map-root-user"), ("unshare", "--net"))
 """Ways into a network namespace of one's own: as anybody, and as root where that is forbidden."""
 _NO_PRIVILEGES = ("setpriv", "--no-new-privs")
@@ -66,7 +70,7 @@ class Sandbox:
         quiet = _NO_PRIVILEGES if _works(_NO_PRIVILEGES) else ()
         bounds = (
             "prlimit", "--core=0", f"--nofile={_FILES}", f"--cpu={int(limits.seconds) + 1}",
-            f"--as={limits.memory}", f"--fsize={limits.file_size}",
+            f"--as={limits.memory}", f"--stack={_STACK}", f"--fsize={limits.file_size}",
         )  # fmt: skip
         if not _works(bounds):
             raise ConfigInvalid(
@@ -91,7 +95,7 @@ class Sandbox:
             process = subprocess.Popen(  # noqa: S603 - our own words; paths come from us
                 [*self.wrappers, *command],
                 cwd=folder,
-                env={"PATH": _PATH, "LC_ALL": "C", "TMPDIR": str(folder)},
+                env={**_ENVIRON, "TMPDIR": str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=grief,

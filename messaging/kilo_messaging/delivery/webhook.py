@@ -4,13 +4,13 @@ A 2xx arrives, 410 Gone ends the subscription, and anything else is a failure. R
 followed: who moves changes the subscription.
 """
 
-import secrets
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from kilo_common.clock import Clock
+from kilo_common.context import new_traceparent
 from kilo_common.errors import KiloError
 from kilo_common.fetch.fetcher import FetchAnswer, Fetcher
 from kilo_messaging.delivery.base import EXCERPT, Answer, notification
@@ -117,11 +117,6 @@ def answer_of(answer: FetchAnswer) -> Answer:
         .replace("\0", "\N{REPLACEMENT CHARACTER}"),
         retry_after=_rest(answer.headers.get("retry-after", "")),
     )
-
-
-def new_traceparent() -> str:
-    """The head of a new trace (W3C Trace Context): version, trace, span, sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _message_id(job: Job) -> str:

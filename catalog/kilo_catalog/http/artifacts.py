@@ -1,6 +1,5 @@
 """Artifacts, in the shapes of Glare's API v1: `/artifacts/TYPE/ID` and `/schemas`."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -11,11 +10,11 @@ from kilo_catalog.domain.artifact_representation import (
     represent_artifact,
     represent_type,
 )
+from kilo_catalog.http.data_blocks import DataBlocks
 from kilo_catalog.http.ranges import ByteRange, parse_range
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import context, empty_response, json_body, json_response, page_links
 from kilo_catalog.service.artifact_access import ANY
-from kilo_catalog.stores.base import BlobReader
 from kilo_common.http.body import BodyBlocks, declared_length
 
 LOCATION = "application/vnd+openstack.glare-custom-location+json"
@@ -27,27 +26,6 @@ def blueprint(services: ApiServices) -> Blueprint:
     routes = Blueprint("artifacts", __name__)
     artifacts, types = services.artifacts, services.artifact_types
     body_size = services.limits.body_size
-
-    def show(artifact: Artifact, status: int = 200) -> Response:
-        kind = types.of(context(), [artifact]).get(artifact.type_name)
-        headers = {"Location": path_of(artifact)} if status == 201 else {}
-        return json_response(represent_artifact(artifact, kind), status, headers)
-
-    @routes.get("/schemas")
-    def list_types() -> Response:
-        found = types.visible(context())
-        return json_response(
-            {"schemas": {name: represent_type(found[name]) for name in sorted(found)}}
-        )
-
-    @routes.get("/schemas/<name>")
-    def show_type(name: str) -> Response:
-        return json_response({"schemas": {name: represent_type(types.find(context(), name))}})
-
-    @routes.post("/schemas")
-    def declare_type() -> Response:
-        kind = types.declare(context(), json_body(body_size))
-        return json_response({"schemas": {kind.name: represent_type(kind)}}, 201)
 
     @routes.get("/artifacts/<type_name>")
     def list_page(type_name: str) -> Response:
@@ -64,11 +42,11 @@ def blueprint(services: ApiServices) -> Blueprint:
 
     @routes.post("/artifacts/<type_name>")
     def create(type_name: str) -> Response:
-        return show(artifacts.create(context(), type_name, json_body(body_size)), 201)
+        return _show(services, artifacts.create(context(), type_name, json_body(body_size)), 201)
 
     @routes.get("/artifacts/<type_name>/<artifact_id>")
     def get(type_name: str, artifact_id: str) -> Response:
-        return show(artifacts.get(context(), type_name, artifact_id))
+        return _show(services, artifacts.get(context(), type_name, artifact_id))
 
     @routes.get("/artifacts/<type_name>/<artifact_id>/dependencies")
     def dependencies(type_name: str, artifact_id: str) -> Response:
@@ -88,29 +66,53 @@ def blueprint(services: ApiServices) -> Blueprint:
         changed = artifacts.update(context(), type_name, artifact_id, json_body(body_size))
         if changed.status is ArtifactStatus.DELETED:
             return empty_response()
-        return show(changed)
+        return _show(services, changed)
 
     @routes.delete("/artifacts/<type_name>/<artifact_id>")
     def delete(type_name: str, artifact_id: str) -> Response:
         artifacts.delete(context(), type_name, artifact_id)
         return empty_response()
 
+    _type_routes(routes, services)
     _blob_routes(routes, services)
     return routes
+
+
+def _show(services: ApiServices, artifact: Artifact, status: int = 200) -> Response:
+    """An artifact as the answer; with 201 its address too."""
+    kind = services.artifact_types.of(context(), [artifact]).get(artifact.type_name)
+    headers = {"Location": path_of(artifact)} if status == 201 else {}
+    return json_response(represent_artifact(artifact, kind), status, headers)
+
+
+def _type_routes(routes: Blueprint, services: ApiServices) -> None:
+    types = services.artifact_types
+
+    @routes.get("/schemas")
+    def list_types() -> Response:
+        found = types.visible(context())
+        return json_response(
+            {"schemas": {name: represent_type(found[name]) for name in sorted(found)}}
+        )
+
+    @routes.get("/schemas/<name>")
+    def show_type(name: str) -> Response:
+        return json_response({"schemas": {name: represent_type(types.find(context(), name))}})
+
+    @routes.post("/schemas")
+    def declare_type() -> Response:
+        kind = types.declare(context(), json_body(services.limits.body_size))
+        return json_response({"schemas": {kind.name: represent_type(kind)}}, 201)
 
 
 def _blob_routes(routes: Blueprint, services: ApiServices) -> None:
     blobs = services.artifact_blobs
 
-    def show(artifact: Artifact) -> Response:
-        kind = services.artifact_types.of(context(), [artifact]).get(artifact.type_name)
-        return json_response(represent_artifact(artifact, kind))
-
     @routes.put("/artifacts/<type_name>/<artifact_id>/<path:path>")
     def upload(type_name: str, artifact_id: str, path: str) -> Response:
         if request.mimetype == LOCATION:
             body = json_body(services.limits.body_size)
-            return show(blobs.link(context(), type_name, artifact_id, path, body))
+            return _show(services, blobs.link(context(), type_name, artifact_id, path, body))
         filled = blobs.upload(
             context(),
             type_name,
@@ -120,11 +122,11 @@ def _blob_routes(routes: Blueprint, services: ApiServices) -> None:
             request.mimetype or DEFAULT_TYPE,
             declared_length(request.environ),
         )
-        return show(filled)
+        return _show(services, filled)
 
     @routes.delete("/artifacts/<type_name>/<artifact_id>/<path:path>")
     def unlink(type_name: str, artifact_id: str, path: str) -> Response:
-        return show(blobs.unlink(context(), type_name, artifact_id, path))
+        return _show(services, blobs.unlink(context(), type_name, artifact_id, path))
 
     @routes.get("/artifacts/<type_name>/<artifact_id>/<path:path>")
     def download(type_name: str, artifact_id: str, path: str) -> Response:
@@ -157,22 +159,5 @@ def _serve(services: ApiServices, blob: ArtifactBlob) -> Response:
     if request.method == "HEAD":
         return Response(status=status, headers=headers)
     reader = blobs.read(blob, part.offset, part.length)
-    body = _Blocks(services, reader)
+    body = DataBlocks(blobs.read_block, reader, services.block_size)
     return Response(body, status, headers, direct_passthrough=True)
-
-
-class _Blocks:
-    """A response body that is read block by block, and closed when the client has gone."""
-
-    def __init__(self, services: ApiServices, reader: BlobReader) -> None:
-        self._blobs = services.artifact_blobs
-        self._reader = reader
-        self._size = services.block_size
-
-    def __iter__(self) -> Iterator[bytes]:
-        while block := self._blobs.read_block(self._reader, self._size):
-            yield block
-
-    def close(self) -> None:
-        """Called by the server, whether all was sent or not."""
-        self._reader.close()

@@ -1,18 +1,16 @@
 """Image data: upload and download."""
 
-from collections.abc import Iterator
-
 from flask import Blueprint, Response, request
 
 from kilo_catalog.domain.image import Image
 from kilo_catalog.domain.limits import Limits
 from kilo_catalog.errors import ImageTooLarge, MediaTypeUnsupported, UploadMismatch
+from kilo_catalog.http.data_blocks import DataBlocks
 from kilo_catalog.http.ranges import ByteRange, parse_range
 from kilo_catalog.http.services import ApiServices
 from kilo_catalog.http.wire import context, empty_response
 from kilo_catalog.service.image_data import ImageData
 from kilo_catalog.service.intake import Declared
-from kilo_catalog.stores.base import BlobReader
 from kilo_common.http.body import BodyBlocks, declared_length
 from kilo_common.http.outbound import FileBody
 
@@ -94,22 +92,5 @@ def _serve(data: ImageData, image: Image, block_size: int) -> Response:
             direct_passthrough=True,
         )
     reader = data.read(image, part.offset, part.length, prefer)
-    body = _Blocks(data, reader, block_size)
+    body = DataBlocks(data.read_block, reader, block_size)
     return Response(body, status, headers, direct_passthrough=True)
-
-
-class _Blocks:
-    """A response body that is read block by block, and closed when the client has gone."""
-
-    def __init__(self, data: ImageData, reader: BlobReader, size: int) -> None:
-        self._data = data
-        self._reader = reader
-        self._size = size
-
-    def __iter__(self) -> Iterator[bytes]:
-        while block := self._data.read_block(self._reader, self._size):
-            yield block
-
-    def close(self) -> None:
-        """Called by the server, whether all was sent or not."""
-        self._reader.close()

@@ -153,11 +153,6 @@ class ArtifactBlobs:
         if blob.md5 is None:
             raise ArtifactInvalid("An external location needs the md5 of its bytes")
 
-        def check(tx: Transaction) -> None:
-            found = self.access.find(tx, context, type_name, artifact_id, "modify_artifact")
-            _check_content_type(self._check(tx, found, path), blob.content_type)
-
-        self.unit_of_work.read(check)
         return self._attach(context, type_name, artifact_id, path, blob)
 
     def unlink(
@@ -225,7 +220,7 @@ class ArtifactBlobs:
     ) -> Artifact:
         def work(tx: Transaction) -> Artifact:
             found = self.access.find(tx, context, type_name, artifact_id, "modify_artifact")
-            self._check(tx, found, path)
+            _check_content_type(self._check(tx, found, path), blob.content_type)
             if not blob.external:
                 tx.doomed.remove(blob.store, blob.key)
             return self._keep(tx, context, found, {**found.blobs, path: blob})

@@ -28,7 +28,7 @@ def of_project(command: Command) -> Command:
     return click.option("--project", help="Whose topics these are; default: the stack's.")(command)
 
 
-def connect(project: str | None, state_dir: Path | None) -> ApiClient:
+def connect(project: str | None, state_dir: Path | None, timeout: float = TIMEOUT) -> ApiClient:
     """A client of the messaging service of the stack that runs.
 
     Raises:
@@ -43,7 +43,7 @@ def connect(project: str | None, state_dir: Path | None) -> ApiClient:
         "Client-ID": str(uuid.uuid4()),
         "X-Project-Id": project,
     }
-    return ApiClient(running.messaging_url, headers, timeout=TIMEOUT)
+    return ApiClient(running.messaging_url, headers, timeout=timeout)
 
 
 def every(client: ApiClient, called: str, **query: Any) -> Iterator[Any]:

@@ -1,9 +1,7 @@
 """`kilostack subscriptions`: who is notified of a topic, how it went, and once more, please."""
 
 import json
-import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from kilo_deploy.accounts import sign_in
-from kilo_deploy.client import ApiClient
-from kilo_deploy.commands import options
-from kilo_deploy.config import default_state_dir
-from kilo_deploy.state import find_running
-from kilo_deploy.watch import StackUnreachable
-
-PAGE = 20
-Command = Callable[..., None]
+from kilo_deploy.client import TIMEOUT, ApiClient
+from kilo_deploy.commands import messaging_api
+from kilo_deploy.commands.messaging_api import PAGE, of_project, path_of
 
 
 class Subscriptions:
@@ -30,7 +22,7 @@ class Subscriptions:
 
     def __init__(self, client: ApiClient, topic: str) -> None:
         self._client = client
-        self._path = f"/v2/topics/{quote(topic, safe='')}/subscriptions"
+        self._path = path_of(topic, "subscriptions")
 
     def all(self) -> Iterator[Any]:
         """Each of them. Raises what `ApiClient.json` does."""
@@ -75,30 +67,8 @@ class Subscriptions:
 
 
 def connect(topic: str, project: str | None, state_dir: Path | None) -> Subscriptions:
-    """The topic's subscriptions in the stack that runs.
-
-    Raises:
-        StackUnreachable: none runs.
-        SignInImpossible: nobody is known in the project.
-    """
-    running = find_running(state_dir or default_state_dir(os.environ))
-    if running is None:
-        raise StackUnreachable("No stack runs here. Start it with: kilostack up")
-    project = project or running.project
-    headers = sign_in(running, project, os.environ) | {
-        "Client-ID": str(uuid.uuid4()),
-        "X-Project-Id": project,
-    }
-    return Subscriptions(ApiClient(running.messaging_url, headers), topic)
-
-
-def _common(command: Command) -> Command:
-    for decorate in (
-        options.state_dir,
-        click.option("--project", help="The project whose topic it is; default: the stack's."),
-    ):
-        command = decorate(command)
-    return command
+    """The topic's subscriptions in the stack that runs. Raises as `messaging_api.connect`."""
+    return Subscriptions(messaging_api.connect(project, state_dir, TIMEOUT), topic)
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
@@ -112,7 +82,7 @@ def subscriptions() -> None:
 @subscriptions.command("list")
 @click.argument("topic")
 @_as_json
-@_common
+@of_project
 def list_(topic: str, as_json: bool, project: str | None, state_dir: Path | None) -> None:
     """List the subscriptions of TOPIC."""
     found = list(connect(topic, project, state_dir).all())
@@ -137,7 +107,7 @@ def list_(topic: str, as_json: bool, project: str | None, state_dir: Path | None
 @click.argument("subscription_id", metavar="ID")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, help="At most so many.")
 @_as_json
-@_common
+@of_project
 def attempts(
     topic: str,
     subscription_id: str,
@@ -177,7 +147,7 @@ def attempts(
 @click.argument("subscription_id", metavar="ID")
 @click.argument("deliveries", type=click.IntRange(1), nargs=-1, metavar="[DELIVERY]…")
 @click.option("--since", type=click.DateTime(), help="Those whose message was posted since (UTC).")
-@_common
+@of_project
 def redeliver(
     topic: str,
     subscription_id: str,
@@ -194,7 +164,7 @@ def redeliver(
 @subscriptions.command()
 @click.argument("topic")
 @click.argument("subscription_id", metavar="ID")
-@_common
+@of_project
 def pause(topic: str, subscription_id: str, project: str | None, state_dir: Path | None) -> None:
     """Keep what is posted on TOPIC for subscription ID, and deliver nothing."""
     connect(topic, project, state_dir).change(subscription_id, "paused")
@@ -203,7 +173,7 @@ def pause(topic: str, subscription_id: str, project: str | None, state_dir: Path
 @subscriptions.command()
 @click.argument("topic")
 @click.argument("subscription_id", metavar="ID")
-@_common
+@of_project
 def resume(topic: str, subscription_id: str, project: str | None, state_dir: Path | None) -> None:
     """Deliver again to subscription ID of TOPIC, what was kept first."""
     connect(topic, project, state_dir).change(subscription_id, "active")

@@ -121,22 +121,6 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
         Path(settings.imports.scratch),
         settings.imports.scratch_limit,
     )
-    download = Download(shared.unit_of_work, blobs, shared.intake, shared.quotas)
-    regions = {
-        name: Region(name, each, settings.imports.fetch, runtime.executor)
-        for name, each in settings.imports.regions.items()
-    }
-    sources: Mapping[ImportMethod, Source] = {
-        ImportMethod.GLANCE_DIRECT: StagedSource(shared.unit_of_work),
-        ImportMethod.WEB_DOWNLOAD: WebSource(shared.fetcher, download),
-        ImportMethod.COPY_IMAGE: CopySource(shared.unit_of_work, blobs),
-        ImportMethod.LOCATION: LocationSource(
-            shared.unit_of_work, blobs, shared.intake, shared.quotas
-        ),
-        ImportMethod.GLANCE_DOWNLOAD: RegionSource(
-            regions, download, shared.protections, settings.limits
-        ),
-    }
     conversion = settings.imports.conversion
     if conversion.target and conversion.target not in TARGETS:
         raise ConfigInvalid(
@@ -160,7 +144,7 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
             runtime.clock,
         ),
         ImportFlow(
-            sources,
+            _sources(settings, runtime, shared, blobs),
             plugging,
             plugins,
             blobs,
@@ -170,6 +154,28 @@ def _flows(settings: CatalogSettings, runtime: Runtime, shared: Collaborators) -
             runtime.clock,
         ),
     )
+
+
+def _sources(
+    settings: CatalogSettings, runtime: Runtime, shared: Collaborators, blobs: Blobs
+) -> Mapping[ImportMethod, Source]:
+    """Where each import method gets its data from."""
+    download = Download(shared.unit_of_work, blobs, shared.intake, shared.quotas)
+    regions = {
+        name: Region(name, each, settings.imports.fetch, runtime.executor)
+        for name, each in settings.imports.regions.items()
+    }
+    return {
+        ImportMethod.GLANCE_DIRECT: StagedSource(shared.unit_of_work),
+        ImportMethod.WEB_DOWNLOAD: WebSource(shared.fetcher, download),
+        ImportMethod.COPY_IMAGE: CopySource(shared.unit_of_work, blobs),
+        ImportMethod.LOCATION: LocationSource(
+            shared.unit_of_work, blobs, shared.intake, shared.quotas
+        ),
+        ImportMethod.GLANCE_DOWNLOAD: RegionSource(
+            regions, download, shared.protections, settings.limits
+        ),
+    }
 
 
 def _plugin(name: str, settings: CatalogSettings, tools: PluginTools) -> ImportPlugin:

@@ -229,17 +229,7 @@ class _Parts:
             self.unit_of_work, access, events, self.removal, self.stores, runtime.executor,
             runtime.clock, quotas, places, imports, settings.locations,
         )  # fmt: skip
-        artifact_types = ArtifactTypes(self.unit_of_work, self.policy, standard_types())
-        artifact_access = ArtifactAccess(self.policy)
-        artifacts = Artifacts(
-            self.unit_of_work, artifact_access, artifact_types, events, self.removal,
-            runtime.clock, runtime.new_id, settings.limits, settings.artifacts,
-        )  # fmt: skip
-        artifact_blobs = ArtifactBlobs(
-            self.unit_of_work, artifact_access, artifacts, events, self.removal, self.stores,
-            settings.default_store, runtime.executor, runtime.clock, runtime.new_id,
-            self.fetcher, settings.artifacts,
-        )  # fmt: skip
+        artifact_types, artifacts, artifact_blobs = self.artifacts()
         return ApiServices(
             images=images,
             image_data=image_data,
@@ -275,6 +265,22 @@ class _Parts:
             block_size=settings.upload.block_size,
             public_url=settings.http.public_url,
         )
+
+    def artifacts(self) -> tuple[ArtifactTypes, Artifacts, ArtifactBlobs]:
+        """The operations on artifacts."""
+        settings, runtime, events = self.settings, self.runtime, self.events
+        types = ArtifactTypes(self.unit_of_work, self.policy, standard_types())
+        access = ArtifactAccess(self.policy)
+        artifacts = Artifacts(
+            self.unit_of_work, access, types, events, self.removal,
+            runtime.clock, runtime.new_id, settings.limits, settings.artifacts,
+        )  # fmt: skip
+        blobs = ArtifactBlobs(
+            self.unit_of_work, access, artifacts, events, self.removal, self.stores,
+            settings.default_store, runtime.executor, runtime.clock, runtime.new_id,
+            self.fetcher, settings.artifacts,
+        )  # fmt: skip
+        return types, artifacts, blobs
 
     def ranking(self) -> Ranking:
         """The order in which copies of data are read."""

@@ -77,23 +77,7 @@ class Stack:
 
         # The messaging service listens before the catalog has anything to announce.
         self._run(ServiceGroup((*messaging.services, *catalog.services)))
-        messaging_server = HttpServer(
-            messaging.app,
-            settings.messaging.http.host,
-            settings.messaging.http.port,
-            name="messaging",
-        )
-        self._run(messaging_server)
-        websocket_url = messaging_server.url
-        if settings.messaging.websocket_port:
-            websocket_server = HttpServer(
-                messaging.app,
-                settings.messaging.http.host,
-                settings.messaging.websocket_port,
-                name="messaging (WebSocket)",
-            )
-            self._run(websocket_server)
-            websocket_url = websocket_server.url
+        messaging_url, websocket_url = self._listen_to_messages(messaging.app)
         catalog_server = HttpServer(
             catalog.app, settings.catalog.http.host, settings.catalog.http.port, name="catalog"
         )
@@ -106,7 +90,7 @@ class Stack:
         info = StackInfo(
             pid=self._pid,
             catalog_url=catalog_server.url,
-            messaging_url=messaging_server.url,
+            messaging_url=messaging_url,
             websocket_url=websocket_url.replace("http", "ws", 1),
             project=accounts[0].project if accounts else settings.auth.default_project,
             strategy=settings.auth.strategy,
@@ -121,6 +105,19 @@ class Stack:
             services.publish("messaging-websocket", info.websocket_url)
         lock.announce(info)
         return info
+
+    def _listen_to_messages(self, app: App) -> tuple[str, str]:
+        """Serve messaging, on a second port for WebSocket if there is to be one; both URLs."""
+        settings = self._settings.messaging
+        server = HttpServer(app, settings.http.host, settings.http.port, name="messaging")
+        self._run(server)
+        if not settings.websocket_port:
+            return server.url, server.url
+        second = HttpServer(
+            app, settings.http.host, settings.websocket_port, name="messaging (WebSocket)"
+        )
+        self._run(second)
+        return server.url, second.url
 
     def _start_dashboard(self, apps: Mapping[str, App]) -> tuple[Dashboard, str]:
         """Serve the page, unless it is not wanted; its URL."""

@@ -138,18 +138,10 @@ def build_over(
     Raises:
         ConfigInvalid: a clock for tests is wanted where messages must not be lost.
     """
-    if settings.test_clock:
-        if settings.durable:
-            raise ConfigInvalid(
-                "messaging.test_clock is for stacks whose messages may be lost: start with "
-                "--ephemeral, or set messaging.durable = false",
-                key="messaging.test_clock",
-            )
-        runtime = replace(runtime, clock=ShiftedClock(runtime.clock))
+    runtime = _with_test_clock(settings, runtime)
     stores, pools = _with_pools(stores, settings, runtime)
     desk = _desk(stores, settings, runtime)
-    address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
-    hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
+    hub = _hub(runtime)
     get_key = _signing_key(settings)
     posts = Outgoing(settings, runtime, get_key)
     operations = make_operations(
@@ -198,8 +190,7 @@ def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     opened, _database = _open_stores(settings, runtime)
     stores, pools = _with_pools(opened, settings, runtime)
     desk = _desk(stores, settings, runtime)
-    address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
-    hub = PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
+    hub = _hub(runtime)
     get_key = _signing_key(settings)
     posts = Outgoing(settings, runtime, get_key)
     operations = make_operations(
@@ -214,6 +205,29 @@ def build_notifier(settings: MessagingSettings, runtime: Runtime) -> Notifier:
     )
     hub.arrivals.on_ring(posts.wake.ring)
     return Notifier((hub, *posts.services(operations, deliver=True)), stores.close)
+
+
+def _with_test_clock(settings: MessagingSettings, runtime: Runtime) -> Runtime:
+    """The runtime, with a clock that tests may set where the settings want one.
+
+    Raises:
+        ConfigInvalid: messages must not be lost.
+    """
+    if not settings.test_clock:
+        return runtime
+    if settings.durable:
+        raise ConfigInvalid(
+            "messaging.test_clock is for stacks whose messages may be lost: start with "
+            "--ephemeral, or set messaging.durable = false",
+            key="messaging.test_clock",
+        )
+    return replace(runtime, clock=ShiftedClock(runtime.clock))
+
+
+def _hub(runtime: Runtime) -> PushHub:
+    """Where what is posted is told to the other processes."""
+    address = Target(PUSH_TOPIC, exchange=runtime.bus_settings.exchange, fanout=True).address
+    return PushHub(runtime.transport, address, f"{runtime.host}.{runtime.new_id()}")
 
 
 def _open_stores(settings: MessagingSettings, runtime: Runtime) -> tuple[Stores, Database | None]:
